@@ -1,0 +1,114 @@
+"""`Source`: where frames come from. The URL grammar and the table of kinds."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol, cast
+
+from streamqa.errors import ConfigError
+from streamqa.types import Clock
+
+if TYPE_CHECKING:
+    from streamqa.types import Image
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A source as configured."""
+
+    id: str
+    url: str  # may hold a password: never log it, use `redact`
+    pace: str = "fast"  # files: "fast" as quick as it goes, waiting; "realtime" as a live source
+    loop: bool = False  # files: start again at the end
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One picture as a source read it, before sampling gives it an index."""
+
+    t_ns: int  # stream time since this open, starting near 0, never going back
+    captured_at: datetime | None
+    clock: Clock
+    to_image: Callable[[], Image]  # converts to uint8 (H, W, 3) RGB; called only for pictures that are kept
+
+
+class Source(Protocol):
+    """A camera, a stream or a file. One thread owns it from open to close."""
+
+    @property
+    def is_live(self) -> bool:
+        """Live sources drop what nobody took in time; others wait."""
+        ...
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            SourceUnavailable: worth another try soon.
+            SourceRefused: worth a slow retry only.
+        """
+        ...
+
+    def read(self) -> Picture:
+        """The next picture, within a bounded time.
+
+        Raises:
+            SourceEnded: a recording is over.
+            SourceUnavailable: the connection broke; also the clean end of a live stream.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free everything; may be called in any state, also twice."""
+        ...
+
+
+# kind -> "module:function"; the function takes a SourceSpec and returns a Source, not yet opened.
+KINDS: dict[str, str] = {
+    "webcam": "streamqa.capture.webcam:make",
+    "scene": "streamqa.capture.scene:make",
+    "video": "streamqa.capture.video:make",
+}
+
+_SCHEMES = {"rtsp": "video", "rtsps": "video", "http": "video", "https": "video"}
+_CREDENTIALS = re.compile(r"//[^/@\s'\"]*@")
+
+
+def redact(text: str) -> str:
+    """`text` without any `user:password@` of URLs inside it; FFmpeg's exceptions carry them whole."""
+    return _CREDENTIALS.sub("//***@", text)
+
+
+def kind_of(url: str) -> str:
+    """The kind of source that a URL or a path names.
+
+    Raises:
+        ConfigError: an empty text or an unknown scheme.
+    """
+    if not url.strip():
+        raise ConfigError("source: empty; give a file, rtsp://…, webcam:0 or scene:gate")
+    scheme, colon, rest = url.partition(":")
+    if scheme in ("webcam", "scene") and colon:
+        return scheme
+    if re.fullmatch(r"/dev/video\d+", url):
+        return "webcam"
+    if rest.startswith("//"):
+        if scheme in _SCHEMES:
+            return _SCHEMES[scheme]
+        raise ConfigError(f"source {redact(url)!r}: unknown scheme; there are {', '.join(sorted(_SCHEMES))}")
+    return "video"
+
+
+def make_source(spec: SourceSpec) -> Source:
+    """Build the source that `spec` names, not yet opened.
+
+    Raises:
+        ConfigError: the URL is of no known kind.
+    """
+    module, _, function = KINDS[kind_of(spec.url)].partition(":")
+    make = cast(Callable[[SourceSpec], Source], getattr(importlib.import_module(module), function))
+    return make(spec)

@@ -1,0 +1,1 @@
+"""What is due on a frame, and what the window says."""

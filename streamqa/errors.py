@@ -1,0 +1,66 @@
+"""The error tree, by who must act.
+
+StreamQAError
+ ├── ConfigError             the user: a setting, a question or an argument is wrong     exit code 2
+ ├── SourceError             a camera or a file                                          exit code 3
+ │    ├── SourceUnavailable  not there now: retry with backoff
+ │    ├── SourceRefused      it said no (password, 404): retry slowly
+ │    └── SourceEnded        there is no more: stop
+ ├── ModelError              the operator: weights, memory, device                       exit code 4
+ └── ProtocolError           the client on the other side of the wire
+
+Every message is one line that says what happened, to what, and what to do next.
+"""
+
+EXIT_OK = 0
+EXIT_USAGE = 2
+EXIT_SOURCE = 3
+EXIT_MODEL = 4
+EXIT_INTERRUPTED = 130
+
+
+class StreamQAError(Exception):
+    """Any failure that streamqa reports by itself."""
+
+    exit_code = 1
+
+
+class ConfigError(StreamQAError):
+    """A setting, a question or an argument is wrong; the user must change it."""
+
+    exit_code = EXIT_USAGE
+
+
+class SourceError(StreamQAError):
+    """A camera or a file does not give frames."""
+
+    exit_code = EXIT_SOURCE
+
+
+class SourceUnavailable(SourceError):
+    """Not there now; worth another try soon."""
+
+
+class SourceRefused(SourceError):
+    """It answered and said no (wrong password, 404, no such format); worth a slow retry only."""
+
+
+class SourceEnded(SourceError):
+    """There are no more frames, and there will be none."""
+
+
+class ModelError(StreamQAError):
+    """Weights, device or memory; the operator must act."""
+
+    exit_code = EXIT_MODEL
+
+
+class ProtocolError(StreamQAError):
+    """The peer on the wire sent something that the protocol does not allow.
+
+    `code` is a short, stable, machine-readable word for the wire's `error` message.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,42 @@
+"""The counters of one running pipeline; `/metrics` shows them, tests read them.
+
+One object per pipeline with a registry of its own, handed to whoever counts: there are no globals.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """Every queue's drops, every tick's fate, every latency."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        source, both = ["source"], ["source", "question"]
+        self.frames_kept = self._counter("frames_kept", "Frames that the sampler kept", source)
+        self.frames_dropped = self._counter("frames_dropped", "Kept frames replaced by a newer one", source)
+        self.reconnects = self._counter("reconnects", "Connections lost or refused", source)
+        self.source_live = Gauge(
+            "streamqa_source_live", "1 while frames arrive", source, registry=self.registry
+        )
+        self.answers = self._counter("answers", "Answers given, by state", [*both, "state"])
+        self.ticks_skipped = self._counter("ticks_skipped", "Ticks merged into a later answer", both)
+        self.model_errors = self._counter("model_errors", "Batches that the model failed on", [])
+        self.model_seconds = self._histogram("model_seconds", "Time in the model, per batch")
+        self.frame_to_answer_seconds = self._histogram(
+            "frame_to_answer_seconds", "Decoded frame to its answer"
+        )
+        self.records_logged = self._counter("records_logged", "Records made durable", [])
+        self.subscribers = Gauge("streamqa_subscribers", "Open websocket connections", registry=self.registry)
+        self.messages_sent = self._counter("messages_sent", "Messages written to subscribers", [])
+        self.messages_dropped = self._counter("messages_dropped", "Messages a slow subscriber missed", [])
+        self.subscribers_aborted = self._counter("subscribers_aborted", "Stalled connections cut off", [])
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(f"streamqa_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(f"streamqa_{name}", text, registry=self.registry, buckets=_LATENCY_BUCKETS_S)

@@ -1,0 +1,1 @@
+"""moondream2 in plain PyTorch, from pixels to token ids."""

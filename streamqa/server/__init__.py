@@ -1,0 +1,1 @@
+"""One port: websocket, REST, health, metrics and the first page."""

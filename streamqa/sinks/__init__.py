@@ -1,0 +1,1 @@
+"""Where records go; the answer log is the first of them."""

@@ -1,0 +1,341 @@
+"""The words of streamqa: frozen values that state, and check, their shapes and units.
+
+No numpy at run time: the client and `--help` import this module too. Stream time is integer nanoseconds
+(`t_ns`) inside, because floats misplace ticks (0.6 / 0.2 floors to 2); seconds (`t_s`) only on the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Image: TypeAlias = npt.NDArray[np.uint8]
+
+NS_PER_S = 1_000_000_000
+
+Clock = Literal["rtcp", "arrival", "media"]
+Kind = Literal["text", "yes_no", "choice", "number", "caption", "points", "boxes"]
+Task = Literal["query", "reason", "caption", "point", "detect"]
+State = Literal["ok", "unsure", "stale", "error"]
+SourceState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "refused", "ended"]
+Decide = Literal["latest", "majority", "any", "all", "mean", "k_of_n"]
+
+KINDS: tuple[str, ...] = get_args(Kind)
+CLOSED_KINDS: tuple[str, ...] = ("yes_no", "choice", "number")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of one source."""
+
+    source: str
+    index: int  # 0, 1, 2… of the frames that the sampler kept
+    t_ns: int  # stream time since the source was first opened; never goes back, also across reconnects
+    captured_at: datetime | None  # wall clock, UTC; None for recorded video
+    clock: Clock  # where the time comes from
+    received_ns: int  # monotonic clock when the frame left the decoder, for latencies
+    image: Image  # uint8 (H, W, 3), RGB
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != "uint8":
+            raise ValueError(f"image must be uint8 (H, W, 3), got {self.image.dtype} {self.image.shape}")
+        if min(self.image.shape) < 1:
+            raise ValueError(f"image must not be empty, got {self.image.shape}")
+        if self.t_ns < 0 or self.index < 0:
+            raise ValueError(f"t_ns and index must not be negative, got {self.t_ns}, {self.index}")
+        if self.captured_at is not None and self.captured_at.tzinfo is None:
+            raise ValueError("captured_at must carry a time zone")
+
+    @property
+    def t_s(self) -> float:
+        """Stream time in seconds."""
+        return self.t_ns / NS_PER_S
+
+    def __repr__(self) -> str:
+        height, width, _ = self.image.shape
+        return f"Frame({self.source!r}, #{self.index}, t={self.t_s:.3f} s, {width}x{height})"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a closed list: the value it stands for and the texts that may express it."""
+
+    value: bool | int | str
+    variants: tuple[str, ...]  # written forms, in order, without duplicates
+
+    def __post_init__(self) -> None:
+        if not self.variants or any(not v.strip() for v in self.variants):
+            raise ValueError(f"option {self.value!r} needs at least one text that is not blank")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A standing query: what to ask, of which sources, how often, and how the window decides."""
+
+    id: str
+    ask: str
+    kind: Kind
+    every_ns: int  # the slide: tick k is due at the first frame with t_ns // every_ns >= k
+    window_ns: int = 0  # readings of (t - window, t] decide; 0: the frame's own reading
+    decide: Decide = "latest"
+    k_of_n: tuple[int, int] | None = None  # only with decide="k_of_n"
+    sources: tuple[str, ...] | None = None  # None: every source
+    choices: tuple[str, ...] = ()  # only with kind="choice"
+    max: int = 9  # only with kind="number": the closed list is 0…max
+    max_tokens: int = 64  # of a free answer
+
+    def __post_init__(self) -> None:
+        if self.every_ns <= 0:
+            raise ValueError(f"every must be positive, got {self.every_ns} ns")
+        if self.window_ns < 0:
+            raise ValueError(f"window must not be negative, got {self.window_ns} ns")
+        if (self.decide == "k_of_n") != (self.k_of_n is not None):
+            raise ValueError("k_of_n is given exactly when decide is 'k_of_n'")
+
+    def asks(self, source: str) -> bool:
+        """Whether this question is asked of `source`."""
+        return self.sources is None or source in self.sources
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A question that has come due on a frame."""
+
+    question: Question
+    tick: int
+    skipped: int  # earlier ticks that passed without a frame and are merged into this answer
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One thing to ask the model about a picture."""
+
+    text: str  # the question, or the object's name for point and detect; unused by caption
+    task: Task = "query"
+    options: tuple[Option, ...] = ()  # not empty: the answer is scored over these, not generated
+    max_tokens: int = 64  # of a generated answer
+    length: Literal["short", "normal", "long"] = "normal"  # caption only
+    max_objects: int = 50  # point and detect only
+
+    def __post_init__(self) -> None:
+        if self.options and self.task != "query":
+            raise ValueError(f"only a query has options, got task {self.task!r}")
+        if self.max_tokens < 1 or self.max_objects < 1:
+            raise ValueError("max_tokens and max_objects must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """A picture and every prompt that is due on it."""
+
+    image: Image | None  # uint8 (H, W, 3), RGB; None: text only
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A position in a picture, origin top left, in units of its width and height."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in a picture, origin top left, in units of its width and height; may leave [0, 1]."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What the model said to one prompt."""
+
+    text: str
+    tokens: int  # generated, without eos; 0 when scored
+    finish: Literal["eos", "length", "scored", "error"]
+    logprob: float = 0.0  # mean log-probability of the generated tokens, eos included
+    option_probs: tuple[float, ...] = ()  # full-vocabulary probability of each option, in the prompt's order
+    points: tuple[Point, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    reasoning: str = ""
+    error: str = ""  # with finish="error": one line that says what went wrong
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What answers: named in every record and in `hello`."""
+
+    name: str
+    revision: str
+    device: str
+    dtype: str
+    tasks: frozenset[Task]
+    note: str = ""  # what a user must know not to be misled, e.g. that it knows synthetic scenes only
+
+    @property
+    def label(self) -> str:
+        """`name@revision`."""
+        return f"{self.name}@{self.revision}"
+
+
+Value: TypeAlias = "bool | int | float | str | tuple[Point, ...] | tuple[Box, ...] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one frame's generation says, by itself."""
+
+    value: Value  # None unless state is "ok"
+    confidence: float | None  # the largest score, or the mean token probability of a free answer
+    state: State
+    reason: str = ""  # "" when ok, else a short stable word: off_list, error…
+    text: str = ""
+    scores: tuple[tuple[str, float], ...] = ()  # (option, probability / mass), closed kinds only
+    mass: float | None = None  # probability of saying any option at all, closed kinds only
+
+    def __post_init__(self) -> None:
+        if self.state != "ok" and self.value is not None:
+            raise ValueError(f"a reading in state {self.state} has no value, got {self.value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the window says."""
+
+    value: Value
+    confidence: float | None
+    state: State
+    reason: str
+    start_ns: int  # stream time of the oldest reading inside
+    frames: int  # readings inside
+    agree: int  # of these, how many have the decided value
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The typed result for one question on one frame, with its evidence."""
+
+    source: str
+    question: str
+    kind: Kind
+    decision: Decision
+    reading: Reading
+    frame: int
+    t_ns: int
+    captured_at: datetime | None
+    clock: Clock
+    answered_at: datetime
+    skipped: int
+    changed: bool  # value or state differs from the answer before it of the same question and source
+    queue_ms: float
+    model_ms: float
+    total_ms: float
+    model: str
+    evidence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """A source changed its state."""
+
+    source: str
+    state: SourceState
+    reason: str  # one line without secrets, "" when there is nothing to say
+    at: datetime
+    t_ns: int | None = None  # stream time, where there is one
+
+
+Record: TypeAlias = Answer | SourceStatus
+
+
+def utc_now() -> datetime:
+    """The wall clock, UTC."""
+    return datetime.now(UTC)
+
+
+def iso_ms(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds and `Z`, as every wall time on the wire."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def record_payload(record: Record) -> dict[str, Any]:
+    """A record as the flat, JSON-ready object that sinks and the wire carry; `seq` is the log's to add."""
+    return _answer_payload(record) if isinstance(record, Answer) else _status_payload(record)
+
+
+def _plain(value: Value) -> Any:
+    """A value with its points and boxes as plain objects."""
+    if isinstance(value, tuple):
+        return [{name: round(getattr(item, name), 5) for name in item.__slots__} for item in value]
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)
+
+
+def _seconds(t_ns: int) -> float:
+    return round(t_ns / NS_PER_S, 6)
+
+
+def _answer_payload(answer: Answer) -> dict[str, Any]:
+    decision, reading = answer.decision, answer.reading
+    return {
+        "type": "answer",
+        "source": answer.source,
+        "question": answer.question,
+        "kind": answer.kind,
+        "value": _plain(decision.value),
+        "text": reading.text,
+        "confidence": _rounded(decision.confidence),
+        "scores": {name: round(score, 4) for name, score in reading.scores} if reading.scores else None,
+        "mass": _rounded(reading.mass),
+        "state": decision.state,
+        "reason": decision.reason or None,
+        "reading": {
+            "value": _plain(reading.value),
+            "confidence": _rounded(reading.confidence),
+            "state": reading.state,
+        },
+        "frame": answer.frame,
+        "t_s": _seconds(answer.t_ns),
+        "captured_at": iso_ms(answer.captured_at),
+        "clock": answer.clock,
+        "answered_at": iso_ms(answer.answered_at),
+        "window": {
+            "start_s": _seconds(decision.start_ns),
+            "frames": decision.frames,
+            "agree": decision.agree,
+        },
+        "skipped": answer.skipped,
+        "changed": answer.changed,
+        "latency_ms": {
+            "queue": round(answer.queue_ms, 1),
+            "model": round(answer.model_ms, 1),
+            "total": round(answer.total_ms, 1),
+        },
+        "model": answer.model,
+        "evidence": answer.evidence,
+    }
+
+
+def _status_payload(status: SourceStatus) -> dict[str, Any]:
+    return {
+        "type": "source",
+        "source": status.source,
+        "state": status.state,
+        "reason": status.reason or None,
+        "at": iso_ms(status.at),
+        "t_s": None if status.t_ns is None else _seconds(status.t_ns),
+    }
