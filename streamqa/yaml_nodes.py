@@ -19,6 +19,8 @@ Position = tuple[int, int]  # line and column, from 1
 
 # Aliases let a small file stand for a huge one ("billion laughs"); no real configuration comes near this.
 _MAX_NODES = 20_000
+_MAX_DEPTH = 16
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -30,7 +32,7 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]  # untyped in types-PyYAML
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
 )
 
@@ -68,6 +70,8 @@ def parse(text: str, environ: Mapping[str, str] = os.environ) -> Document:
         document.problems.append((place, f"not valid YAML: {error.problem or error.context}"))
     except yaml.YAMLError as error:
         document.problems.append(((1, 1), f"not valid YAML: {' '.join(str(error).split())}"))
+    except RecursionError:
+        document.problems.append(((1, 1), "not valid YAML: nested far too deep"))
     finally:
         loader.dispose()
     return document
@@ -88,12 +92,16 @@ class _Builder:
         self._left -= 1
         if self._left < 0:
             raise yaml.YAMLError(f"more than {_MAX_NODES} values")
+        if len(path) > _MAX_DEPTH:
+            raise yaml.YAMLError(f"nested deeper than {_MAX_DEPTH} levels")
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN_TAGS:
+            raise yaml.YAMLError(f"tag {node.tag} in line {_place(node)[0]} is not allowed")
         self._document.values[path] = _place(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        value = self._loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        value = self._loader.construct_object(node, deep=True)
         return self._expanded(value, node) if isinstance(value, str) else value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

@@ -45,3 +45,7 @@ def test_a_small_file_that_stands_for_a_huge_one_is_refused() -> None:
 
 def test_an_alias_of_itself_ends() -> None:
     assert parse("a: &x [*x]\n").problems
+
+
+def test_a_million_brackets_end() -> None:
+    assert parse("[" * 100_000).problems
