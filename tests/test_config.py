@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from streamqa.config import config_schema, load_config, parse_config, schema_text
+from streamqa.errors import ConfigError
+from streamqa.yaml_nodes import parse
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+GOOD = """
+model: tiny
+sources:
+  gate: scene:gate
+  clip: {url: clip.mp4, pace: realtime, loop: true}
+questions:
+  person: {ask: "Is there a person?", kind: yes_no, every: 500ms, window: 2s, decide: majority, sources: [gate]}
+  smoke: {ask: "Smoke?", kind: yes_no, every: 1s, window: 5s, decide: {k_of_n: [3, 5]}}
+"""
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "c.yaml", {})
+    return str(caught.value).split("\n")
+
+
+def test_a_good_file_reads_into_questions_and_sources() -> None:
+    config = parse_config(GOOD)
+    person, smoke = config.standing()
+    assert (person.every_ns, person.window_ns, person.sources) == (500_000_000, 2_000_000_000, ("gate",))
+    assert (smoke.decide, smoke.k_of_n) == ("k_of_n", (3, 5))
+    assert config.sources["gate"].url == "scene:gate"
+    assert config.sources["clip"].loop
+    assert config.model.name == "tiny"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_configuration_loads_and_fits_the_schema(path: Path) -> None:
+    config = load_config(path, {"GATE_PASSWORD": "x"})
+    assert config.standing()
+    data = parse(path.read_text(), {"GATE_PASSWORD": "x"}).data
+    jsonschema.validate(data, config_schema())
+
+
+def test_the_schema_file_is_the_models() -> None:
+    assert (CONFIGS / "streamqa.schema.json").read_text() == schema_text()
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text()))
+
+
+def test_all_mistakes_at_once_each_with_its_place() -> None:
+    text = """\
+model: tiny
+sources:
+  gate: {url: "rtsp://h/1", fsp: 5}
+questions:
+  a: {ask: "Anybody?", kind: yes_no, every: 0, sources: [gaet]}
+  b: {ask: "Anybody?", kind: yesno, every: 2}
+  c: {ask: "Anybody?", every: 1s, window: -5s}
+  a: {ask: "Twice?"}
+serve: {prot: 80}
+"""
+    found = mistakes(text)
+    assert found[0].startswith("c.yaml:3:29: sources.gate.fsp: unknown key")
+    assert any(line.startswith("c.yaml:5:45: questions.a.every: 0 is no interval") for line in found)
+    assert any("unknown source 'gaet'; did you mean 'gate'?" in line for line in found)
+    assert any(line.startswith("c.yaml:6:30: questions.b.kind:") and "'yes_no'" in line for line in found)
+    assert any("questions.b.every: 2 has no unit" in line for line in found)
+    assert any("questions.c.window: '-5s' is negative" in line for line in found)
+    assert any(line.startswith("c.yaml:8:3: questions.a: stands twice") for line in found)
+    assert any("serve.prot: unknown key; did you mean 'port'?" in line for line in found)
+    assert len(found) == 8
+
+
+def test_yes_and_no_are_texts_in_choices() -> None:
+    config = parse_config(
+        'questions: {q: {ask: "Open?", kind: choice, choices: [yes, no, on, off], every: 1s}}'
+    )
+    assert config.standing()[0].choices == ("yes", "no", "on", "off")
+
+
+def test_a_boolean_where_a_text_belongs_is_refused() -> None:
+    (line,) = mistakes("questions: {q: {ask: true, every: 1s}}")
+    assert line.startswith("c.yaml:1:22: questions.q.ask:")
+
+
+@pytest.mark.parametrize(
+    ("question", "what"),
+    [
+        ("{ask: 'Open?', kind: choice, choices: [open], every: 1s}", "choices"),
+        ("{ask: 'Open?', kind: choice, choices: [open, Open], every: 1s}", "choices"),
+        ("{ask: '', every: 1s}", "questions.q"),
+        (f"{{ask: '{'x' * 10_000}', every: 1s}}", "10,000 characters"),
+        (r'{ask: "ring \x07 the bell", every: 1s}', "control"),
+        ("{every: 1s}", "questions.q.ask: missing"),
+        ("{ask: 'How many?', kind: yes_no, decide: mean, every: 1s}", "mean"),
+        ("{ask: 'Smoke?', kind: yes_no, decide: {k_of_n: [5, 3]}, every: 1s}", "k_of_n"),
+        ("{ask: 'Smoke?', kind: yes_no, decide: {k_of_n: [1]}, every: 1s}", "k_of_n"),
+        ("3", "questions.q"),
+    ],
+)
+def test_a_question_whose_parts_do_not_go_together(question: str, what: str) -> None:
+    found = mistakes(f"questions:\n  q: {question}\n")
+    assert len(found) == 1
+    assert what in found[0]
+    assert found[0].startswith("c.yaml:2:")
+
+
+def test_bad_ids_are_named() -> None:
+    (line,) = mistakes('sources: {"a b": "scene:gate"}')
+    assert "an id has 1 to 64" in line
+
+
+def test_a_host_open_to_the_network_is_refused_while_there_is_no_password() -> None:
+    (line,) = mistakes("serve: {host: 0.0.0.0, port: 80}")
+    assert "no authentication" in line
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "- a\n- b\n", "just text", "a: [1"])
+def test_files_that_are_no_configuration(text: str) -> None:
+    assert all(line.startswith("c.yaml:") for line in mistakes(text))
+
+
+def test_unreadable_files_are_one_line(tmp_path: Path) -> None:
+    for path, content in [(tmp_path / "none.yaml", None), (tmp_path / "b.yaml", b"\xff\xfe\x00")]:
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            load_config(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_unset_secret_is_an_error_with_its_place_and_without_other_secrets() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config('sources: {a: "rtsp://u:${PW}@${HOST}/x"}', "c.yaml", {"PW": "s3cret"})
+    assert "HOST is not set" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
