@@ -1,0 +1,307 @@
+"""The answer kinds: how a question is put to a model, and how what it says becomes a reading.
+
+Pure: no model, no clock, no numpy. Closed kinds (yes_no, choice, number) are scored, never parsed: the model
+gives each option's full-vocabulary probability and the rule in `_Closed.read` does the rest. To add a kind:
+one class with `prompt` and `read`, one entry in `ANSWER_KINDS`, one in `types.Kind`.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+from streamqa.errors import ConfigError
+from streamqa.types import Generation, Option, Prompt, Question, Reading, Task, Value
+
+ASK_LIMIT = (
+    2_000  # characters; more is a mistake, and would not fit beside the picture in the model's context
+)
+CHOICE_LIMIT = 200  # characters of one choice
+CHOICES_LIMIT = 100  # choices of one question
+NUMBER_LIMIT = 100  # the largest `max` of a number question
+MASS_FLOOR = 0.5  # below, the model would rather have said something that is not on the list
+
+_DECIDES: Mapping[str, tuple[str, ...]] = {
+    "text": ("latest", "majority"),
+    "yes_no": ("latest", "majority", "any", "all", "k_of_n"),
+    "choice": ("latest", "majority"),
+    "number": ("latest", "majority", "mean"),
+    "caption": ("latest",),
+    "points": ("latest",),
+    "boxes": ("latest",),
+}
+_TO_NINETEEN = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = (
+    *_TO_NINETEEN.split(),
+    *(f"{ten}-{one}" if one != "zero" else ten for ten in _TENS.split() for one in _TO_NINETEEN.split()[:10]),
+    "one hundred",
+)
+# C0, DEL and C1 could steer the terminal that shows an answer; line feed and tab are text.
+_CONTROLS = dict.fromkeys([c for c in range(0x20) if c not in (0x09, 0x0A)] + list(range(0x7F, 0xA0)))
+
+
+class AnswerKind(Protocol):
+    """One kind of answer."""
+
+    def prompt(self, question: Question) -> Prompt:
+        """How `question` is put to the model; its text goes as the user wrote it."""
+        ...
+
+    def read(self, question: Question, generation: Generation) -> Reading:
+        """What `generation`, the answer to `prompt(question)`, says. Never raises for what a model may say."""
+        ...
+
+
+class Problem(NamedTuple):
+    """One mistake in a question."""
+
+    field: str  # of `Question`, so that a configuration can point at its line
+    message: str
+
+
+def prompt_for(question: Question) -> Prompt:
+    """How `question` is put to the model."""
+    return ANSWER_KINDS[question.kind].prompt(question)
+
+
+def read_answer(question: Question, generation: Generation) -> Reading:
+    """What the model's answer to `prompt_for(question)` says."""
+    return ANSWER_KINDS[question.kind].read(question, generation)
+
+
+def error_reading(detail: str) -> Reading:
+    """The reading of a prompt that failed: state `error`, reason `model_error: …` on one line of ≤ 200."""
+    line = " ".join(clean_text(detail).split()) or "no reason given"
+    return Reading(value=None, confidence=None, state="error", reason=f"model_error: {line}"[:200])
+
+
+def clean_text(text: str) -> str:
+    """`text` as it may be shown and stored: no control characters but line feed and tab, valid Unicode."""
+    return text.translate(_CONTROLS).encode("utf-8", "replace").decode("utf-8")
+
+
+def number_word(number: int) -> str | None:
+    """The English word of 0…100, None beyond."""
+    return _WORDS[number] if 0 <= number < len(_WORDS) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A closed list of options, scored by the model in the same pass as everything else."""
+
+    options: Callable[[Question], tuple[Option, ...]]
+
+    def prompt(self, question: Question) -> Prompt:
+        return Prompt(text=question.ask, options=self.options(question), max_tokens=question.max_tokens)
+
+    def read(self, question: Question, generation: Generation) -> Reading:
+        """design.md 6: mass = sum of the options' probabilities; score = probability / mass; value = the
+        largest (the first of equals), confidence = its score.
+
+        mass < 0.5 → `unsure`, reason `off_list`, no value and no confidence; the scores stay. mass 0 has no
+        scores. Probabilities that are none (NaN, outside [0, 1] by more than rounding, too few) → `error`.
+        """
+        if generation.finish == "error":
+            return error_reading(generation.error)
+        options = self.options(question)
+        given = generation.option_probs
+        if len(given) != len(options) or not all(-1e-3 <= p <= 1.001 for p in given):
+            return error_reading(f"{len(options)} option probabilities expected, got {given}")
+        probs = [max(0.0, p) for p in given]  # a difference of probabilities may round to just below 0
+        mass = math.fsum(probs)
+        if mass == 0.0:
+            return Reading(value=None, confidence=None, state="unsure", reason="off_list", mass=0.0)
+        scores = tuple((_label(o), p / mass) for o, p in zip(options, probs, strict=True))
+        if mass < MASS_FLOOR:
+            said = clean_text(generation.text).strip()
+            return Reading(None, None, "unsure", "off_list", text=said, scores=scores, mass=mass)
+        best = max(range(len(probs)), key=probs.__getitem__)
+        return Reading(
+            value=options[best].value,
+            confidence=scores[best][1],
+            state="ok",
+            text=options[best].variants[0],
+            scores=scores,
+            mass=mass,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Free:
+    """Generated text; the confidence is the mean token probability exp(mean log-probability)."""
+
+    task: Task
+
+    def prompt(self, question: Question) -> Prompt:
+        return Prompt(text=question.ask, task=self.task, max_tokens=question.max_tokens)
+
+    def read(self, question: Question, generation: Generation) -> Reading:
+        """The value is the text, stripped. A model that says nothing is `unsure`, reason `empty`."""
+        if generation.finish == "error":
+            return error_reading(generation.error)
+        text = clean_text(generation.text).strip()
+        if not text:
+            return Reading(value=None, confidence=None, state="unsure", reason="empty")
+        return Reading(value=text, confidence=_mean_probability(generation), state="ok", text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Points or boxes of what the question names; none found is an answer, the empty tuple."""
+
+    task: Task
+
+    def prompt(self, question: Question) -> Prompt:
+        return Prompt(text=question.ask, task=self.task)
+
+    def read(self, question: Question, generation: Generation) -> Reading:
+        """Coordinates that are not finite → `error`."""
+        if generation.finish == "error":
+            return error_reading(generation.error)
+        value: Value = generation.points if self.task == "point" else generation.boxes
+        numbers = [x for p in generation.points for x in (p.x, p.y)]
+        numbers += [x for b in generation.boxes for x in (b.x_min, b.y_min, b.x_max, b.y_max)]
+        if not all(math.isfinite(x) for x in numbers):
+            return error_reading("a coordinate is not finite")
+        confidence = _mean_probability(generation) if generation.tokens else None
+        return Reading(
+            value=value, confidence=confidence, state="ok", text=clean_text(generation.text).strip()
+        )
+
+
+def _mean_probability(generation: Generation) -> float | None:
+    """exp(mean log-probability), at most 1; None where the model gave no finite number."""
+    if not math.isfinite(generation.logprob):
+        return None
+    return math.exp(min(0.0, generation.logprob))
+
+
+def _label(option: Option) -> str:
+    """An option's name in `scores`."""
+    if isinstance(option.value, bool):
+        return "yes" if option.value else "no"
+    return str(option.value)
+
+
+def _yes_no(_: Question) -> tuple[Option, ...]:
+    return (Option(True, ("Yes",)), Option(False, ("No",)))
+
+
+def _choice(question: Question) -> tuple[Option, ...]:
+    return _choices(question.choices)
+
+
+def _number(question: Question) -> tuple[Option, ...]:
+    return _numbers(question.max)
+
+
+@lru_cache(maxsize=256)  # built for every answer otherwise
+def _choices(choices: tuple[str, ...]) -> tuple[Option, ...]:
+    return tuple(Option(choice, (choice.strip(),)) for choice in choices)
+
+
+@lru_cache(maxsize=256)
+def _numbers(largest: int) -> tuple[Option, ...]:
+    words = ((n, number_word(n)) for n in range(largest + 1))
+    return tuple(Option(n, (str(n), word) if word else (str(n),)) for n, word in words)
+
+
+ANSWER_KINDS: Mapping[str, AnswerKind] = {
+    "text": _Free("query"),
+    "yes_no": _Closed(_yes_no),
+    "choice": _Closed(_choice),
+    "number": _Closed(_number),
+    "caption": _Free("caption"),
+    "points": _Places("point"),
+    "boxes": _Places("detect"),
+}
+
+
+def check_question(question: Question) -> None:
+    """Refuse a question that could never be asked or answered sensibly.
+
+    Raises:
+        ConfigError: one line with every mistake that `question_problems` finds.
+    """
+    found = question_problems(question)
+    if found:
+        raise ConfigError(f"question {question.id!r}: " + "; ".join(f"{p.field}: {p.message}" for p in found))
+
+
+def question_problems(question: Question) -> list[Problem]:
+    """Every mistake in `question` that its type does not already exclude, by field."""
+    found = [*_ask_problems(question), *_choice_problems(question), *_decide_problems(question)]
+    if question.kind == "number" and not 1 <= question.max <= NUMBER_LIMIT:
+        found.append(
+            Problem("max", f"{question.max} is not within 1…{NUMBER_LIMIT}; give the largest number")
+        )
+    if question.max_tokens < 1:
+        found.append(Problem("max_tokens", f"{question.max_tokens} leaves no room to answer; give 1 or more"))
+    return found
+
+
+def _ask_problems(question: Question) -> list[Problem]:
+    ask = question.ask
+    if not ask.strip() and question.kind != "caption":  # a caption needs no words
+        return [Problem("ask", "empty; write what to ask of the picture")]
+    if len(ask) > ASK_LIMIT:
+        return [Problem("ask", f"{len(ask):,} characters, the limit is {ASK_LIMIT:,}; ask more briefly")]
+    return [Problem("ask", f"holds {found}; remove it")] if (found := _unprintable(ask)) else []
+
+
+def _choice_problems(question: Question) -> list[Problem]:
+    choices = question.choices
+    if question.kind != "choice":
+        return [Problem("choices", f"not for kind {question.kind}; use kind: choice")] if choices else []
+    if not 2 <= len(choices) <= CHOICES_LIMIT:
+        return [Problem("choices", f"{len(choices)} given; a choice needs 2…{CHOICES_LIMIT}")]
+    found: list[Problem] = []
+    seen: dict[str, str] = {}
+    for choice in choices:
+        # The model accepts an option in any case, so options that differ only in that are the same to it.
+        key = " ".join(choice.split()).casefold()
+        if not key:
+            found.append(Problem("choices", f"{choice!r} is blank; remove it"))
+        elif key in seen:
+            found.append(Problem("choices", f"{choice!r} is the same as {seen[key]!r}; remove one"))
+        elif len(choice) > CHOICE_LIMIT:
+            found.append(
+                Problem("choices", f"one has {len(choice):,} characters, the limit is {CHOICE_LIMIT}")
+            )
+        elif bad := _unprintable(choice):
+            found.append(Problem("choices", f"one holds {bad}; remove it"))
+        seen.setdefault(key, choice)
+    return found
+
+
+def _decide_problems(question: Question) -> list[Problem]:
+    allowed = _DECIDES[question.kind]
+    if question.decide not in allowed:
+        text = f"{question.decide!r} says nothing of kind {question.kind}; use one of {', '.join(allowed)}"
+        return [Problem("decide", text)]
+    if question.k_of_n is None:
+        return []
+    k, n = question.k_of_n
+    if not 1 <= k <= n:
+        return [Problem("k_of_n", f"[{k}, {n}] can never hold; give 1 <= k <= n")]
+    if 0 < question.window_ns < n * question.every_ns:
+        return [
+            Problem("window", f"holds fewer than the {n} answers of k_of_n; give {n} times every, or none")
+        ]
+    return []
+
+
+def _unprintable(text: str) -> str | None:
+    """The first character that no question may hold, named; None when there is none."""
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t":
+            return f"the control character U+{ord(char):04X}"
+    return None

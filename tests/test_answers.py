@@ -1,0 +1,275 @@
+import math
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamqa.answers import (
+    ANSWER_KINDS,
+    ASK_LIMIT,
+    check_question,
+    clean_text,
+    error_reading,
+    number_word,
+    prompt_for,
+    question_problems,
+    read_answer,
+)
+from streamqa.errors import ConfigError
+from streamqa.types import NS_PER_S, Box, Generation, Kind, Option, Point, Question
+
+SPECIAL = "<|endoftext|> <|md_reserved_0|> {question} %s \\n </s>"
+
+
+def question(kind: str, **fields: Any) -> Question:
+    if kind == "choice":
+        fields.setdefault("choices", ("red", "dark blue", "green"))
+    return Question(**{"id": "q", "ask": "What is it?", "kind": kind, "every_ns": NS_PER_S} | fields)
+
+
+def scored(*probs: float, text: str = "") -> Generation:
+    return Generation(text=text, tokens=0, finish="scored", option_probs=probs)
+
+
+def said(text: str, **fields: Any) -> Generation:
+    return Generation(**{"text": text, "tokens": 3, "finish": "eos", "logprob": math.log(0.5)} | fields)
+
+
+def test_every_kind_has_an_entry() -> None:
+    assert set(ANSWER_KINDS) == set(get_args(Kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"),
+    [
+        ("text", "query"),
+        ("yes_no", "query"),
+        ("choice", "query"),
+        ("number", "query"),
+        ("caption", "caption"),
+        ("points", "point"),
+        ("boxes", "detect"),
+    ],
+)
+def test_the_prompt_carries_the_question_as_it_is(kind: str, task: str) -> None:
+    prompt = prompt_for(question(kind, ask=SPECIAL, max_tokens=7))
+    assert (prompt.text, prompt.task) == (SPECIAL, task)
+    assert bool(prompt.options) == (kind in ("yes_no", "choice", "number"))
+    if task in ("query", "caption"):
+        assert prompt.max_tokens == 7
+
+
+def test_options_are_the_written_forms() -> None:
+    assert prompt_for(question("yes_no")).options == (Option(True, ("Yes",)), Option(False, ("No",)))
+    assert prompt_for(question("choice", choices=("red ", "Dark blue"))).options == (
+        Option("red ", ("red",)),
+        Option("Dark blue", ("Dark blue",)),
+    )
+    numbers = prompt_for(question("number", max=2)).options
+    assert numbers == (Option(0, ("0", "zero")), Option(1, ("1", "one")), Option(2, ("2", "two")))
+    assert len(prompt_for(question("number")).options) == 10
+    assert prompt_for(question("number", max=101)).options[-1] == Option(101, ("101",))
+
+
+def test_number_words() -> None:
+    expected = {0: "zero", 13: "thirteen", 20: "twenty", 21: "twenty-one", 99: "ninety-nine"}
+    assert {n: number_word(n) for n in expected} == expected
+    assert (number_word(100), number_word(101), number_word(-1)) == ("one hundred", None, None)
+    assert len({number_word(n) for n in range(101)}) == 101
+
+
+def test_the_largest_score_is_the_value_and_the_confidence() -> None:
+    reading = read_answer(question("yes_no"), scored(0.2, 0.6))
+    assert (reading.value, reading.state, reading.reason, reading.text) == (False, "ok", "", "No")
+    assert reading.mass == pytest.approx(0.8)
+    assert dict(reading.scores) == pytest.approx({"yes": 0.25, "no": 0.75})
+    assert reading.confidence == pytest.approx(0.75)
+
+
+def test_choice_and_number_values() -> None:
+    reading = read_answer(question("choice"), scored(0.1, 0.8, 0.05))
+    assert (reading.value, reading.text) == ("dark blue", "dark blue")
+    assert [name for name, _ in reading.scores] == ["red", "dark blue", "green"]
+    number = read_answer(question("number", max=2), scored(0.0, 0.1, 0.9))
+    assert (number.value, number.text) == (2, "2")
+    assert [name for name, _ in number.scores] == ["0", "1", "2"]
+
+
+def test_off_list_is_unsure_and_keeps_its_scores() -> None:
+    reading = read_answer(question("yes_no"), scored(0.39, 0.1, text="A dog\x1b[31m "))
+    assert (reading.value, reading.confidence, reading.state, reading.reason) == (
+        None,
+        None,
+        "unsure",
+        "off_list",
+    )
+    assert dict(reading.scores) == pytest.approx({"yes": 39 / 49, "no": 10 / 49})
+    assert reading.mass == pytest.approx(0.49)
+    assert reading.text == "A dog[31m"
+
+
+def test_a_mass_of_exactly_half_is_on_the_list() -> None:
+    assert read_answer(question("yes_no"), scored(0.5, 0.0)).state == "ok"
+    assert read_answer(question("yes_no"), scored(math.nextafter(0.5, 0), 0.0)).state == "unsure"
+
+
+def test_no_mass_at_all_is_unsure_without_scores() -> None:
+    reading = read_answer(question("yes_no"), scored(0.0, -1e-9))
+    assert (reading.state, reading.reason, reading.scores, reading.mass) == ("unsure", "off_list", (), 0.0)
+
+
+def test_of_equal_scores_the_first_wins() -> None:
+    assert read_answer(question("choice"), scored(0.2, 0.4, 0.4)).value == "dark blue"
+
+
+@pytest.mark.parametrize(
+    "probs", [(), (0.5,), (0.2, 0.3, 0.5), (math.nan, 0.5), (math.inf, 0.0), (-0.5, 1.0)]
+)
+def test_probabilities_that_are_none_are_an_error(probs: tuple[float, ...]) -> None:
+    reading = read_answer(question("yes_no"), scored(*probs))
+    assert (reading.value, reading.state) == (None, "error")
+    assert reading.reason.startswith("model_error: 2 option probabilities expected")
+
+
+@given(st.lists(st.floats(0, 0.1), min_size=10, max_size=10))
+def test_the_rule_holds_for_any_probabilities(probs: list[float]) -> None:
+    reading = read_answer(question("number"), scored(*probs))
+    mass = math.fsum(probs)
+    assert reading.mass == mass
+    assert (reading.state == "ok") == (mass >= 0.5)
+    if mass:
+        assert math.fsum(score for _, score in reading.scores) == pytest.approx(1)
+    if reading.state == "ok":
+        assert isinstance(reading.value, int)
+        assert probs[reading.value] == max(probs)
+        assert probs.index(max(probs)) == reading.value
+        assert reading.confidence == max(score for _, score in reading.scores)
+
+
+@pytest.mark.parametrize("kind", sorted(ANSWER_KINDS))
+def test_a_failed_prompt_is_an_error_of_one_line(kind: str) -> None:
+    failed = Generation(text="", tokens=0, finish="error", error="too long:\n 3,000 tokens\x1b" + "x" * 300)
+    reading = read_answer(question(kind), failed)
+    assert (reading.value, reading.confidence, reading.state) == (None, None, "error")
+    assert reading.reason.startswith("model_error: too long: 3,000 tokensx")
+    assert len(reading.reason) == 200
+    assert error_reading(" \n").reason == "model_error: no reason given"
+
+
+@pytest.mark.parametrize("kind", ["text", "caption"])
+def test_free_text_is_stripped_and_sure_by_its_mean_token_probability(kind: str) -> None:
+    reading = read_answer(question(kind), said("  A man\x00 with\ta\n dog\x9b \x7f"))
+    assert reading.value == reading.text == "A man with\ta\n dog"
+    assert reading.confidence == pytest.approx(0.5)
+    assert (reading.state, reading.scores, reading.mass) == ("ok", (), None)
+    assert read_answer(question(kind), said("cut", finish="length")).state == "ok"
+
+
+def test_a_model_that_says_nothing_is_unsure() -> None:
+    reading = read_answer(question("text"), said(" \x07 "))
+    assert (reading.value, reading.state, reading.reason) == (None, "unsure", "empty")
+
+
+@pytest.mark.parametrize(("logprob", "confidence"), [(math.nan, None), (-math.inf, None), (1e-9, 1.0)])
+def test_confidence_is_a_probability_or_none(logprob: float, confidence: float | None) -> None:
+    assert read_answer(question("text"), said("x", logprob=logprob)).confidence == confidence
+
+
+def test_points_and_boxes() -> None:
+    point, box = Point(0.5, 0.25), Box(-0.1, 0.1, 0.4, 1.1)
+    points = read_answer(question("points"), said("", points=(point,)))
+    assert (points.value, points.state, points.confidence) == ((point,), "ok", pytest.approx(0.5))
+    boxes = read_answer(question("boxes"), said("", boxes=(box, box), tokens=0))
+    assert (boxes.value, boxes.state, boxes.confidence) == ((box, box), "ok", None)
+    none = read_answer(question("boxes"), said(""))
+    assert (none.value, none.state) == ((), "ok")
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [("points", {"points": (Point(0.1, math.nan),)}), ("boxes", {"boxes": (Box(0, 0, math.inf, 1),)})],
+)
+def test_coordinates_that_are_not_finite_are_an_error(kind: str, found: dict[str, Any]) -> None:
+    assert read_answer(question(kind), said("", **found)).state == "error"
+
+
+@given(st.text())
+def test_any_text_of_a_model_can_be_stored(text: str) -> None:
+    clean = clean_text(text + "\ud800\x1b")
+    clean.encode("utf-8")
+    assert all(c >= " " or c in "\n\t" for c in clean)
+    assert clean_text(clean) == clean
+
+
+# check_question
+
+
+@pytest.mark.parametrize("kind", sorted(ANSWER_KINDS))
+def test_good_questions_pass(kind: str) -> None:
+    check_question(question(kind, ask=SPECIAL))
+    check_question(question(kind, ask="Two\nlines\tand a tab é 人 🙂 " + "x" * 1900))
+
+
+def test_a_caption_needs_no_words() -> None:
+    check_question(question("caption", ask=""))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field", "part"),
+    [
+        ({"ask": " \n"}, "ask", "empty"),
+        ({"ask": "x" * 10_000}, "ask", f"10,000 characters, the limit is {ASK_LIMIT:,}"),
+        ({"ask": "a\x00b"}, "ask", "U+0000"),
+        ({"ask": "a\x9bb"}, "ask", "U+009B"),
+        ({"ask": "a\udc80b"}, "ask", "U+DC80"),
+        ({"choices": ("a", "b")}, "choices", "not for kind text"),
+        ({"kind": "choice", "choices": ()}, "choices", "0 given"),
+        ({"kind": "choice", "choices": ("one",)}, "choices", "1 given"),
+        ({"kind": "choice", "choices": tuple(map(str, range(101)))}, "choices", "101 given"),
+        (
+            {"kind": "choice", "choices": ("Dark  blue", "red", " dark Blue")},
+            "choices",
+            "the same as 'Dark  blue'",
+        ),
+        ({"kind": "choice", "choices": ("red", " ")}, "choices", "blank"),
+        ({"kind": "choice", "choices": ("red", "x" * 201)}, "choices", "201 characters"),
+        ({"kind": "choice", "choices": ("red", "b\x1blue")}, "choices", "U+001B"),
+        ({"kind": "number", "max": 0}, "max", "1…100"),
+        ({"kind": "number", "max": 101}, "max", "1…100"),
+        ({"max_tokens": 0}, "max_tokens", "no room"),
+        ({"decide": "mean"}, "decide", "'mean' says nothing of kind text; use one of latest, majority"),
+        ({"decide": "any"}, "decide", "kind text"),
+        ({"kind": "boxes", "decide": "majority"}, "decide", "kind boxes"),
+        ({"kind": "number", "decide": "all"}, "decide", "kind number"),
+        ({"kind": "caption", "decide": "k_of_n", "k_of_n": (1, 2)}, "decide", "kind caption"),
+        ({"kind": "yes_no", "decide": "k_of_n", "k_of_n": (3, 2)}, "k_of_n", "1 <= k <= n"),
+        ({"kind": "yes_no", "decide": "k_of_n", "k_of_n": (0, 2)}, "k_of_n", "1 <= k <= n"),
+        (
+            {"kind": "yes_no", "decide": "k_of_n", "k_of_n": (1, 3), "window_ns": 2 * NS_PER_S},
+            "window",
+            "the 3",
+        ),
+    ],
+)
+def test_mistakes_are_named(wrong: dict[str, Any], field: str, part: str) -> None:
+    bad = Question(**{"id": "q", "ask": "What?", "kind": "text", "every_ns": NS_PER_S} | wrong)
+    (problem,) = question_problems(bad)
+    assert problem.field == field
+    assert part in problem.message
+    with pytest.raises(ConfigError) as caught:
+        check_question(bad)
+    assert str(caught.value) == f"question 'q': {field}: {problem.message}"
+    assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_come_at_once() -> None:
+    bad = question("number", ask="", choices=("a",), decide="any", max=1000)
+    assert {p.field for p in question_problems(bad)} == {"ask", "choices", "decide", "max"}
+
+
+def test_k_of_n_needs_no_window_or_one_long_enough() -> None:
+    good = question("yes_no", decide="k_of_n", k_of_n=(3, 5))
+    check_question(good)
+    check_question(replace(good, window_ns=5 * NS_PER_S))
