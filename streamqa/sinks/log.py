@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,6 +49,14 @@ _MIGRATIONS: tuple[str, ...] = (
 _INSERT = (
     "INSERT INTO records (seq, type, source, question, t_ns, at_ms, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records as they are stored, and the oldest number that was retained at the same moment."""
+
+    first_seq: int
+    rows: list[tuple[int, str]]  # (seq, JSON text), oldest first
 
 
 class AnswerLog:
@@ -93,8 +102,7 @@ class AnswerLog:
     def first_seq(self) -> int:
         """The oldest retained number; `last_seq + 1` when nothing is retained."""
         with self._reading() as connection:
-            (first,) = connection.execute("SELECT min(seq) FROM records").fetchone()
-        return self._last_seq + 1 if first is None else int(first)
+            return self._oldest(connection)
 
     def append(self, records: Sequence[Record]) -> list[Logged]:
         """Make records durable, all or none, in this order; returns them with their numbers.
@@ -121,27 +129,34 @@ class AnswerLog:
         questions: Collection[str] | None = None,
         types: Collection[str] | None = None,
     ) -> list[Logged]:
-        """Up to `limit` retained records with `seq > after` that match, oldest first; None filters nothing."""
-        filters = {"source": sources, "question": questions, "type": types}
-        return [Logged(seq, json.loads(text)) for seq, text in self.read_json(after, limit, filters)]
+        """Up to `limit` retained records with `seq > after` that match, oldest first; None filters nothing.
 
-    def read_json(
-        self, after: int, limit: int, filters: dict[str, Collection[str] | None] | None = None
-    ) -> list[tuple[int, str]]:
-        """As `read`, as (seq, JSON text), which replay writes to sockets without decoding it.
-
-        `filters` maps a column (`source`, `question`, `type`) to its allowed values, or None for all. A filter by
-        question leaves out the records that belong to no question (source states), as a live subscription does.
+        A filter by question does not hide what belongs to no question (the states of sources); `types` does.
         """
-        where, values = ["seq > ?"], [after]
-        arguments: list[Any] = values
-        for column, allowed in (filters or {}).items():
-            if allowed is not None:
-                where.append(f"{column} IN ({', '.join('?' * len(allowed))})")
-                arguments.extend(allowed)
+        page = self.page(after, limit, sources=sources, questions=questions, types=types)
+        return [Logged(seq, json.loads(text)) for seq, text in page.rows]
+
+    def page(
+        self,
+        after: int,
+        limit: int,
+        *,
+        sources: Collection[str] | None = None,
+        questions: Collection[str] | None = None,
+        types: Collection[str] | None = None,
+    ) -> Page:
+        """As `read`, as JSON texts, which replay writes to sockets without decoding them."""
+        where, arguments = ["seq > ?"], [after, *(sources or ()), *(questions or ()), *(types or ())]
+        if sources is not None:
+            where.append(f"source IN ({_marks(sources)})")
+        if questions is not None:
+            where.append(f"(question IS NULL OR question IN ({_marks(questions)}))")
+        if types is not None:
+            where.append(f"type IN ({_marks(types)})")
         query = f"SELECT seq, payload FROM records WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"
         with self._reading() as connection:
-            return connection.execute(query, [*arguments, limit]).fetchall()
+            rows: list[tuple[int, str]] = connection.execute(query, [*arguments, limit]).fetchall()
+            return Page(self._oldest(connection), rows)
 
     def close(self) -> None:
         """Mark the stop as clean and free the file. May be called twice."""
@@ -197,6 +212,7 @@ class AnswerLog:
             return
         with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only=ON")
+            connection.execute("BEGIN")  # one moment of the log, however many questions are put to it
             yield connection
 
     @contextmanager
@@ -209,6 +225,13 @@ class AnswerLog:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _oldest(self, connection: sqlite3.Connection) -> int:
+        (first,) = connection.execute("SELECT min(seq) FROM records").fetchone()
+        if first is not None:
+            return int(first)
+        (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        return int(last) + 1
 
     def _migrate(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -253,8 +276,12 @@ class AnswerLog:
         self._connection.execute("PRAGMA synchronous=NORMAL")
 
     def _stored_last_seq(self) -> int:
-        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
-        return 0 if row is None else int(row[0])
+        (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        return int(last)
+
+
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _logged(seq: int, record: Record) -> Logged:
