@@ -187,7 +187,7 @@ class ModelInfo:
         return f"{self.name}@{self.revision}"
 
 
-Value: TypeAlias = "bool | int | float | str | tuple[Point, ...] | tuple[Box, ...] | None"
+Value: TypeAlias = bool | int | float | str | tuple[Point, ...] | tuple[Box, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
