@@ -23,7 +23,8 @@ class SourceSpec:
     id: str
     url: str  # may hold a password: never log it, use `redact`
     pace: str = "fast"  # files: "fast" as quick as it goes, waiting; "realtime" as a live source
-    loop: bool = False  # files: start again at the end
+    loop: bool = False  # files at pace "realtime": start again at the end
+    stall_after_s: float = 5.0  # live: without a frame for so long, the source is reported stalled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +34,9 @@ class Picture:
     t_ns: int  # stream time since this open, starting near 0, never going back
     captured_at: datetime | None
     clock: Clock
-    to_image: Callable[[], Image]  # converts to uint8 (H, W, 3) RGB; called only for pictures that are kept
+    # Converts to uint8 (H, W, 3) RGB. Called only for pictures that are kept, by the thread that read it,
+    # before its next read; a webcam's may raise SourceUnavailable.
+    to_image: Callable[[], Image]
 
 
 class Source(Protocol):
@@ -58,7 +61,9 @@ class Source(Protocol):
 
         Raises:
             SourceEnded: a recording is over.
-            SourceUnavailable: the connection broke; also the clean end of a live stream.
+            SourceUnavailable: the connection broke, also the clean end of a live stream; or a recording is
+                damaged, told at its end, after all that could be read of it.
+            SourceRefused: it opened, but there is not one picture in it.
         """
         ...
 
@@ -75,12 +80,17 @@ KINDS: dict[str, str] = {
 }
 
 _SCHEMES = {"rtsp": "video", "rtsps": "video", "http": "video", "https": "video"}
-_CREDENTIALS = re.compile(r"//[^/@\s'\"]*@")
+# Up to the last @ before a slash, or, where a password itself holds a slash, up to the last @ of the word:
+# hiding a little too much of a message is better than half a password. Some cameras take it in the query.
+_CREDENTIALS = re.compile(r"//(?:[^/\s]*|[^/@\s]*:\S*)@")
+_QUERY_SECRETS = re.compile(
+    r"([?&](?:pass\w*|pwd|user\w*|usr|login\w*|token|secret|auth|(?:api_?)?key)=)[^&#\s'\"]*", re.IGNORECASE
+)
 
 
 def redact(text: str) -> str:
-    """`text` without any `user:password@` of URLs inside it; FFmpeg's exceptions carry them whole."""
-    return _CREDENTIALS.sub("//***@", text)
+    """`text` without the user names and passwords of URLs inside it; FFmpeg's exceptions carry them whole."""
+    return _QUERY_SECRETS.sub(r"\1***", _CREDENTIALS.sub("//***@", text))
 
 
 def kind_of(url: str) -> str:
@@ -92,6 +102,7 @@ def kind_of(url: str) -> str:
     if not url.strip():
         raise ConfigError("source: empty; give a file, rtsp://…, webcam:0 or scene:gate")
     scheme, colon, rest = url.partition(":")
+    scheme = scheme.lower()
     if scheme in ("webcam", "scene") and colon:
         return scheme
     if re.fullmatch(r"/dev/video\d+", url):
