@@ -1,0 +1,36 @@
+from prometheus_client import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+from streamqa.metrics import Metrics
+
+
+def families(metrics: Metrics) -> dict[str, MetricWrapperBase]:
+    return {name: m for name, m in vars(metrics).items() if isinstance(m, MetricWrapperBase)}
+
+
+def test_every_pipeline_counts_for_itself() -> None:
+    one, two = Metrics(), Metrics()
+    one.model_errors.inc()
+    assert one.registry.get_sample_value("streamqa_model_errors_total") == 1
+    assert two.registry.get_sample_value("streamqa_model_errors_total") == 0
+
+
+def test_names_on_the_page_are_those_in_the_code() -> None:
+    metrics = Metrics()
+    shown = {family.name: family for family in metrics.registry.collect()}
+    assert set(shown) == {f"streamqa_{name}" for name in families(metrics)}
+    assert all(family.documentation for family in shown.values())
+
+
+def test_the_page() -> None:
+    metrics = Metrics()
+    metrics.answers.labels("gate", "person", "ok").inc()
+    metrics.ticks_skipped.labels("gate", "person").inc(3)
+    metrics.source_live.labels("gate").set(1)
+    metrics.frame_to_answer_seconds.observe(0.2)
+    page = generate_latest(metrics.registry).decode()
+    assert 'streamqa_answers_total{question="person",source="gate",state="ok"} 1.0' in page
+    assert 'streamqa_ticks_skipped_total{question="person",source="gate"} 3.0' in page
+    assert 'streamqa_source_live{source="gate"} 1.0' in page
+    assert 'streamqa_frame_to_answer_seconds_bucket{le="0.25"} 1.0' in page
+    assert 'streamqa_frame_to_answer_seconds_bucket{le="0.1"} 0.0' in page

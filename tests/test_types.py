@@ -1,0 +1,242 @@
+import json
+from dataclasses import FrozenInstanceError, fields, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from streamqa.testing import make_frame
+from streamqa.types import (
+    CLOSED_KINDS,
+    KINDS,
+    Answer,
+    Box,
+    Decision,
+    Generation,
+    Kind,
+    ModelInfo,
+    Option,
+    Point,
+    Prompt,
+    Question,
+    Reading,
+    SourceStatus,
+    Task,
+    iso_ms,
+    record_payload,
+    utc_now,
+)
+
+MOMENT = datetime(2026, 11, 22, 2, 22, 34, 120_900, tzinfo=UTC)
+
+ANSWER = Answer(
+    source="gate",
+    question="person",
+    kind="yes_no",
+    decision=Decision(True, 0.93456, "ok", "", 5_118_400_000_000, 5, 4),
+    reading=Reading(True, 0.97, "ok", "", "Yes", (("yes", 0.93333), ("no", 0.06667)), 0.99812),
+    frame=88121,
+    t_ns=5_123_400_000_000,
+    captured_at=MOMENT,
+    clock="rtcp",
+    answered_at=MOMENT + timedelta(milliseconds=190),
+    skipped=0,
+    changed=True,
+    queue_ms=12.04,
+    model_ms=61.0,
+    total_ms=190.0,
+    model="moondream2@2025-06-21",
+)
+
+
+def test_kinds() -> None:
+    assert get_args(Kind) == KINDS
+    assert set(CLOSED_KINDS) < set(KINDS)
+
+
+# Frame
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"image": np.zeros((4, 4), np.uint8)}, r"uint8 \(H, W, 3\), got uint8 \(4, 4\)"),
+        ({"image": np.zeros((4, 4, 4), np.uint8)}, r"got uint8 \(4, 4, 4\)"),
+        ({"image": np.zeros((4, 4, 3), np.float32)}, r"got float32"),
+        ({"image": np.zeros((0, 4, 3), np.uint8)}, r"empty"),
+        ({"t_ns": -1}, r"negative, got -1, 0"),
+        ({"index": -1}, r"negative, got 0, -1"),
+        ({"captured_at": datetime(2026, 1, 1)}, r"time zone"),  # the mistake itself
+    ],
+)
+def test_a_frame_refuses_what_it_cannot_be(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_frame(**wrong)
+
+
+def test_a_frame_shows_its_shape_and_not_its_pixels() -> None:
+    frame = make_frame("gate", 1.25, index=3)
+    assert frame.t_s == 1.25
+    assert repr(frame) == "Frame('gate', #3, t=1.250 s, 32x24)"
+
+
+def test_values_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        make_frame().index = 3  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        ANSWER.frame = 3  # type: ignore[misc]
+
+
+# Question, Option, Prompt, Reading
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"every_ns": 0}, "every must be positive, got 0 ns"),
+        ({"every_ns": -5}, "every must be positive"),
+        ({"window_ns": -1}, "window must not be negative, got -1 ns"),
+        ({"decide": "k_of_n"}, "k_of_n is given exactly when"),
+        ({"k_of_n": (1, 2)}, "k_of_n is given exactly when"),
+    ],
+)
+def test_a_question_refuses_what_it_cannot_be(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Question(**{"id": "q", "ask": "?", "kind": "yes_no", "every_ns": 1} | wrong)
+
+
+def test_a_question_knows_its_sources() -> None:
+    everywhere = Question("q", "?", "text", 1)
+    assert everywhere.asks("gate")
+    gate = replace(everywhere, sources=("gate",))
+    assert gate.asks("gate")
+    assert not gate.asks("door")
+    assert not replace(everywhere, sources=()).asks("gate")
+
+
+@pytest.mark.parametrize("variants", [(), ("a", " ")])
+def test_an_option_needs_a_text(variants: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="option 'a' needs"):
+        Option("a", variants)
+
+
+@pytest.mark.parametrize("task", [t for t in get_args(Task) if t != "query"])
+def test_only_a_query_is_scored(task: Task) -> None:
+    with pytest.raises(ValueError, match="only a query has options"):
+        Prompt("?", task=task, options=(Option(True, ("Yes",)),))
+
+
+@pytest.mark.parametrize("wrong", [{"max_tokens": 0}, {"max_objects": 0}])
+def test_a_prompt_leaves_room_to_answer(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Prompt("?", **wrong)
+
+
+@pytest.mark.parametrize("state", ["unsure", "stale", "error"])
+def test_a_reading_that_is_not_ok_has_no_value(state: Any) -> None:
+    with pytest.raises(ValueError, match="has no value, got False"):
+        Reading(False, None, state)
+    assert Reading(None, None, state).value is None
+
+
+def test_the_label_of_a_model() -> None:
+    assert ModelInfo("tiny", "3", "cpu", "fp32", frozenset({"query"})).label == "tiny@3"
+
+
+def test_an_empty_generation_claims_nothing() -> None:
+    generation = Generation("", 0, "eos")
+    assert (generation.option_probs, generation.points, generation.boxes, generation.error) == (
+        (),
+        (),
+        (),
+        "",
+    )
+
+
+# time and records
+
+
+def test_wall_time_is_utc_with_milliseconds() -> None:
+    assert iso_ms(MOMENT) == "2026-11-22T02:22:34.120Z"
+    assert iso_ms(MOMENT.astimezone(timezone(timedelta(hours=-5)))) == "2026-11-22T02:22:34.120Z"
+    assert iso_ms(None) is None
+    assert utc_now().tzinfo is UTC
+
+
+def test_an_answer_as_it_goes_over_the_wire() -> None:
+    assert record_payload(ANSWER) == {
+        "type": "answer",
+        "source": "gate",
+        "question": "person",
+        "kind": "yes_no",
+        "value": True,
+        "text": "Yes",
+        "confidence": 0.9346,
+        "scores": {"yes": 0.9333, "no": 0.0667},
+        "mass": 0.9981,
+        "state": "ok",
+        "reason": None,
+        "reading": {"value": True, "confidence": 0.97, "state": "ok"},
+        "frame": 88121,
+        "t_s": 5123.4,
+        "captured_at": "2026-11-22T02:22:34.120Z",
+        "clock": "rtcp",
+        "answered_at": "2026-11-22T02:22:34.310Z",
+        "window": {"start_s": 5118.4, "frames": 5, "agree": 4},
+        "skipped": 0,
+        "changed": True,
+        "latency_ms": {"queue": 12.0, "model": 61.0, "total": 190.0},
+        "model": "moondream2@2025-06-21",
+        "evidence": None,
+    }
+
+
+def test_an_unsure_answer_on_a_recording() -> None:
+    reading = Reading(None, None, "unsure", "off_list")
+    decision = Decision(None, None, "unsure", "off_list", 0, 1, 0)
+    payload = record_payload(
+        replace(ANSWER, reading=reading, decision=decision, captured_at=None, clock="media")
+    )
+    assert (payload["value"], payload["confidence"], payload["scores"], payload["mass"]) == (None,) * 4
+    assert (payload["state"], payload["reason"]) == ("unsure", "off_list")
+    assert payload["reading"] == {"value": None, "confidence": None, "state": "unsure"}
+    assert (payload["captured_at"], payload["clock"]) == (None, "media")
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        ((Point(1 / 3, 1.0),), [{"x": 0.33333, "y": 1.0}]),
+        ((Box(0.0, -0.1, 0.5, 1.0),), [{"x_min": 0.0, "y_min": -0.1, "x_max": 0.5, "y_max": 1.0}]),
+        ((), []),
+        (2 / 3, 0.666667),
+        (4, 4),
+        ("a red car", "a red car"),
+    ],
+)
+def test_values_are_plain_json(value: Any, plain: Any) -> None:
+    decision = replace(ANSWER.decision, value=value)
+    payload = record_payload(replace(ANSWER, decision=decision, reading=replace(ANSWER.reading, value=value)))
+    assert payload["value"] == payload["reading"]["value"] == plain
+    assert json.loads(json.dumps(payload, allow_nan=False)) == payload
+
+
+def test_a_source_status_as_it_goes_over_the_wire() -> None:
+    status = SourceStatus("gate", "stalled", "no frame for 5 s", MOMENT, t_ns=1_500_000_000)
+    assert record_payload(status) == {
+        "type": "source",
+        "source": "gate",
+        "state": "stalled",
+        "reason": "no frame for 5 s",
+        "at": "2026-11-22T02:22:34.120Z",
+        "t_s": 1.5,
+    }
+    bare = record_payload(SourceStatus("gate", "live", "", MOMENT))
+    assert (bare["reason"], bare["t_s"]) == (None, None)
+
+
+def test_the_payload_of_an_answer_leaves_nothing_out() -> None:
+    """Every field of `Answer` has its place on the wire, flat or grouped."""
+    grouped = {"decision", "t_ns", "queue_ms", "model_ms", "total_ms"}
+    assert {f.name for f in fields(Answer)} - grouped <= set(record_payload(ANSWER))
