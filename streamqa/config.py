@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from streamqa.answers import question_problems
+from streamqa.answers import check_question, question_problems
 from streamqa.durations import parse_duration
 from streamqa.errors import ConfigError
 from streamqa.types import Kind, Question
@@ -293,3 +293,24 @@ def _crosswise(document: Document) -> list[tuple[tuple[int, int], str]]:
                 hint = _suggestion(str(source), [str(s) for s in sources])
                 problems.append((place, f"questions.{name}.sources: unknown source {source!r}{hint}"))
     return problems
+
+
+def questions_from_texts(
+    texts: Iterable[str], kind: str, choices: list[str], every: str
+) -> tuple[Question, ...]:
+    """Standing questions from a command line; ids are q1, q2, …
+
+    Raises:
+        ConfigError: a text, the kind, the choices or the interval is wrong.
+    """
+    common: dict[str, Any] = {"kind": kind, "choices": choices, "every": every}
+    try:
+        items = [QuestionConfig.model_validate({"ask": text, **common}) for text in texts]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"--{where}: {first['msg'].removeprefix('Value error, ')}") from None
+    questions = tuple(item.question(f"q{number}") for number, item in enumerate(items, 1))
+    for question in questions:
+        check_question(question)
+    return questions

@@ -1,0 +1,157 @@
+"""`streamqa ask`: put questions to recordings, or to a camera, and print the answers."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamqa.cli.output import AnswerPrinter, Format, StatusPrinter, default_format
+from streamqa.cli.signals import stop_on_signal
+from streamqa.errors import EXIT_INTERRUPTED, ConfigError, StreamQAError
+
+if TYPE_CHECKING:
+    from streamqa.capture.source import SourceSpec
+    from streamqa.config import Config
+    from streamqa.types import Question
+
+_TROUBLE = frozenset({"stalled", "frozen", "reconnecting", "refused"})
+
+
+def command(
+    sources: Annotated[list[str], typer.Argument(help="Files, rtsp://…, webcam:0, scene:gate")],
+    question: Annotated[
+        list[str] | None, typer.Option("-q", "--question", help="A question; repeatable")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Take the questions (and the model) of this file")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="tiny or moondream2")] = None,
+    model_path: Annotated[Path | None, typer.Option(help="Folder with the weights")] = None,
+    kind: Annotated[str, typer.Option(help="text, yes_no, choice, number, caption, points, boxes")] = "text",
+    choices: Annotated[str, typer.Option(help="The closed list of kind choice, as a,b,c")] = "",
+    every: Annotated[str, typer.Option(help="How often to ask: 500ms, 2s, 1m")] = "1s",
+    form: Annotated[Format | None, typer.Option("--format", help="How to print")] = None,
+    every_answer: Annotated[bool, typer.Option(help="Print every answer, not only changes")] = False,
+) -> None:
+    """Ask questions of files or cameras and print the answers.
+
+    Answers go to stdout, all else to stderr. Without --every-answer only changes are printed.
+    """
+    from streamqa.capture.source import kind_of
+
+    loaded = _load(config)
+    questions = _from_config(loaded) if loaded else _from_options(question, kind, choices, every)
+    if loaded and question:
+        raise ConfigError("-q and --config both give questions; use one of them")
+    specs = name_sources(sources)
+    for spec in specs:
+        kind_of(spec.url)
+    name = model or (loaded.model.name if loaded else "moondream2")
+    folder = model_path or (Path(loaded.model.path) if loaded and loaded.model.path and not model else None)
+    printer = AnswerPrinter(form or default_format(), sys.stdout, every=every_answer)
+    failures, interrupted = _answer(questions, specs, (name, folder), printer)
+    for failure in failures.values():
+        print(f"streamqa: {failure}", file=sys.stderr)
+    if interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if failures:
+        raise typer.Exit(max(failure.exit_code for failure in failures.values()))
+
+
+def name_sources(urls: Sequence[str]) -> tuple[SourceSpec, ...]:
+    """Give each URL or path an id: a file's name, or the URL's kind; a number is added where two are alike."""
+    from streamqa.capture.source import SourceSpec
+
+    specs: list[SourceSpec] = []
+    taken: set[str] = set()
+    for url in urls:
+        scheme = re.match(r"([a-z]+)://", url)
+        base = scheme[1] if scheme else Path(url).name
+        base = re.sub(r"[^A-Za-z0-9_.-]+", "-", base).strip("-.")[:50] or "source"
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        taken.add(name)
+        specs.append(SourceSpec(id=name, url=url))
+    return tuple(specs)
+
+
+def _load(path: Path | None) -> Config | None:
+    from streamqa.config import load_config
+
+    return load_config(path) if path else None
+
+
+def _from_config(config: Config) -> tuple[Question, ...]:
+    """The file's questions, asked of whatever sources the command line names."""
+    from dataclasses import replace
+
+    questions = tuple(replace(question, sources=None) for question in config.standing())
+    if not questions:
+        raise ConfigError("the configuration has no questions; add some under `questions:`")
+    return questions
+
+
+def _from_options(texts: Sequence[str] | None, kind: str, choices: str, every: str) -> tuple[Question, ...]:
+    from streamqa.config import questions_from_texts
+
+    if not texts:
+        raise ConfigError('no question; give one with -q "…" or a file with --config')
+    listed = [choice.strip() for choice in choices.split(",")] if choices else []
+    return questions_from_texts(texts, kind, listed, every)
+
+
+def _answer(
+    questions: tuple[Question, ...],
+    specs: tuple[SourceSpec, ...],
+    model: tuple[str, Path | None],
+    printer: AnswerPrinter,
+) -> tuple[dict[str, StreamQAError], bool]:
+    """Run the line over the sources; returns what failed, and whether the user stopped it."""
+    from streamqa.metrics import Metrics
+    from streamqa.model.base import open_model
+    from streamqa.pipeline import Parts
+    from streamqa.recorded import answer_all
+    from streamqa.sinks.log import AnswerLog
+
+    stop = threading.Event()
+    with closing(open_model(*model)) as loaded, closing(AnswerLog(":memory:")) as log:
+        if loaded.info.note:
+            print(f"streamqa: {loaded.info.label}: {loaded.info.note}", file=sys.stderr)
+        sinks = (printer, StatusPrinter(sys.stderr, _TROUBLE), _StopWhenClosed(printer, stop))
+        started_s = time.monotonic()
+        with stop_on_signal(stop):
+            failures = answer_all(Parts(questions, specs, loaded, log, sinks, Metrics()), stop)
+        _sum_up(printer, time.monotonic() - started_s)
+    return failures, stop.is_set() and not printer.closed
+
+
+def _sum_up(printer: AnswerPrinter, took_s: float) -> None:
+    video_s = sum(printer.seconds.values())
+    rate = f", {video_s / took_s:.1f} × real time" if took_s > 0 else ""
+    print(
+        f"streamqa: {printer.answers} answers on {video_s:.1f} s of video in {took_s:.1f} s{rate}",
+        file=sys.stderr,
+    )
+
+
+class _StopWhenClosed:
+    """A sink that stops the line when nobody reads the output any more (`| head`)."""
+
+    def __init__(self, printer: AnswerPrinter, stop: threading.Event) -> None:
+        self._printer, self._stop = printer, stop
+
+    def write(self, records: object) -> None:
+        if self._printer.closed:
+            self._stop.set()
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,80 @@
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from streamqa.errors import StreamQAError
+from streamqa.metrics import Metrics
+from streamqa.sinks.base import Logged
+from streamqa.sinks.log import AnswerLog
+from streamqa.sinks.writer import RecordWriter
+from streamqa.types import SourceStatus, utc_now
+
+
+def status(number: int) -> SourceStatus:
+    return SourceStatus(source="gate", state="live", reason=str(number), at=utc_now())
+
+
+class Taking:
+    """A sink that looks into the log from outside at each delivery."""
+
+    def __init__(self, log: AnswerLog) -> None:
+        self.log, self.taken, self.durable = log, [], []  # type: ignore[var-annotated]
+
+    def write(self, records: Sequence[Logged]) -> None:
+        self.taken += [record.seq for record in records]
+        self.durable.append(self.log.last_seq >= records[-1].seq)
+
+    def close(self) -> None: ...
+
+
+def test_records_are_durable_before_anybody_sees_them_and_come_in_order(tmp_path: Path) -> None:
+    metrics = Metrics()
+    with closing(AnswerLog(tmp_path / "a.db")) as log:
+        sink = Taking(log)
+        writer = RecordWriter(log, [sink], metrics)
+        writer.start()
+        threads = [
+            threading.Thread(target=lambda: [writer.put([status(n)]) for n in range(100)]) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        writer.close()
+        assert sink.taken == list(range(1, 401))
+        assert all(sink.durable)
+        assert log.last_seq == 400
+    assert metrics.records_logged._value.get() == 400
+
+
+def test_closing_writes_what_is_queued_and_takes_no_more() -> None:
+    with closing(AnswerLog(":memory:")) as log:
+        writer = RecordWriter(log, [], Metrics())
+        writer.put([status(1), status(2)])
+        writer.start()
+        writer.close()
+        assert log.last_seq == 2
+        with pytest.raises(StreamQAError, match="closing"):
+            writer.put([status(3)])
+
+
+class Failing:
+    def write(self, records: Sequence[Logged]) -> None:
+        raise OSError("no space left")
+
+    def close(self) -> None: ...
+
+
+def test_a_failure_is_told_to_whoever_writes_next() -> None:
+    with closing(AnswerLog(":memory:")) as log:
+        writer = RecordWriter(log, [Failing()], Metrics())
+        writer.start()
+        writer.put([status(1)])
+        with pytest.raises(StreamQAError, match="no space left"):
+            for _ in range(10_000):
+                writer.put([status(2)])
+        assert isinstance(writer.failure, OSError)
+        writer.close()
