@@ -16,7 +16,7 @@ from collections.abc import Callable
 from streamqa.capture.buffer import FrameBuffer
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import Picture, Source, SourceSpec, make_source, redact
-from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
+from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable, StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.types import NS_PER_S, Frame, SourceState, SourceStatus, utc_now
 
@@ -52,7 +52,7 @@ class Supervisor:
         """Adds the source to `buffer`; nothing is opened before `start`.
 
         `report` is called for each change of state, by the threads of this source, one call at a time. It must
-        return soon and must not call back.
+        return soon and must not call back; when it raises a StreamQAError, the source stops.
 
         Raises:
             ConfigError: the URL is of no known kind.
@@ -212,4 +212,14 @@ class Supervisor:
             return
         self._state = (state, reason)
         self._metrics.source_live.labels(self._spec.id).set(state == "live")
-        self._report(SourceStatus(self._spec.id, state, reason, utc_now(), self._t_ns))
+        try:
+            self._report(SourceStatus(self._spec.id, state, reason, utc_now(), self._t_ns))
+        except StreamQAError as error:  # nothing that follows could be kept
+            _log.error(
+                "%s: %s: %s; cannot be reported, stopping: %s",
+                self._spec.id,
+                state,
+                reason,
+                redact(str(error)),
+            )
+            self._stop.set()

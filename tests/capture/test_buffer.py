@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamqa.capture.buffer import FrameBuffer
+from streamqa.metrics import Metrics
+from streamqa.types import Frame
+
+IMAGE = np.zeros((2, 2, 3), np.uint8)
+
+
+def frame(source: str, index: int) -> Frame:
+    return Frame(source, index, index, None, "media", 0, IMAGE)
+
+
+def dropped(metrics: Metrics, source: str) -> float:
+    return metrics.frames_dropped.labels(source)._value.get()
+
+
+def names(frames: list[Frame]) -> list[str]:
+    return [f"{f.source}{f.index}" for f in frames]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=40))
+def test_of_a_live_source_the_newest_frame_is_given_and_the_others_are_counted(
+    ops: list[tuple[str, bool]],
+) -> None:
+    metrics = Metrics()
+    buffer = FrameBuffer(metrics)
+    for source in "ab":
+        buffer.add(source, live=True)
+    unread: dict[str, int] = {}
+    expected = dict.fromkeys("ab", 0)
+    for index, (source, is_put) in enumerate(ops):
+        if is_put:
+            expected[source] += source in unread
+            unread[source] = index
+            buffer.put(frame(source, index))
+        else:
+            taken = buffer.take(8, 0)
+            assert {f.source: f.index for f in taken} == unread
+            unread = {}
+    assert {source: dropped(metrics, source) for source in "ab"} == expected
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.integers(0, 25), min_size=1),
+    st.integers(1, 5),
+    st.integers(1, 4),
+)
+def test_recordings_wait_so_nothing_is_lost_and_order_is_kept(
+    counts: dict[str, int], max_frames: int, capacity: int
+) -> None:
+    buffer = FrameBuffer(Metrics())
+
+    def run(source: str) -> None:
+        for index in range(counts[source]):
+            buffer.put(frame(source, index), threading.Event())
+        buffer.finish(source)
+
+    for source in counts:
+        buffer.add(source, live=False, capacity=capacity)
+    threads = [threading.Thread(target=run, args=(source,)) for source in counts]
+    for thread in threads:
+        thread.start()
+    seen: dict[str, list[int]] = {source: [] for source in counts}
+    while not buffer.exhausted:
+        taken = buffer.take(max_frames, 1)
+        assert len(taken) <= max_frames
+        for one in taken:
+            seen[one.source].append(one.index)
+    for thread in threads:
+        thread.join(5)
+    assert seen == {source: list(range(count)) for source, count in counts.items()}
+
+
+def test_a_recording_holds_no_more_than_its_capacity() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=False, capacity=2)
+    stop = threading.Event()
+
+    def run() -> None:
+        for index in range(10):
+            buffer.put(frame("a", index), stop)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert names(buffer.take(1, 5)) == ["a0"]
+    stop.set()  # a waiting put looks up
+    thread.join(5)
+    assert not thread.is_alive()
+    rest = buffer.take(20, 0)
+    assert len(rest) <= 2
+    assert names(rest) == ["a1", "a2"][: len(rest)]
+
+
+def test_sources_take_turns() -> None:
+    buffer = FrameBuffer(Metrics())
+    for source, live in (("a", False), ("b", False), ("c", True)):
+        buffer.add(source, live)
+    for index in range(4):
+        for source in "abc":
+            buffer.put(frame(source, index))
+    assert names(buffer.take(4, 0)) == ["a0", "b0", "c3", "a1"]
+    assert names(buffer.take(2, 0)) == ["b1", "a2"]
+    buffer.put(frame("c", 9))
+    assert names(buffer.take(9, 0)) == ["c9", "b2", "a3", "b3"]
+
+
+def test_take_gives_up_after_its_time() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=True)
+    begin = time.monotonic()
+    assert buffer.take(1, 0.05) == []
+    assert 0.04 < time.monotonic() - begin < 5
+    assert not buffer.exhausted
+
+
+def test_take_wakes_up_for_a_frame() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=True)
+    timer = threading.Timer(0.05, buffer.put, [frame("a", 0)])
+    timer.start()
+    assert names(buffer.take(1, 20)) == ["a0"]
+    timer.join(5)
+
+
+def test_the_end_is_known_only_when_all_is_read() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=False)
+    buffer.put(frame("a", 0))
+    buffer.finish("a")
+    assert not buffer.exhausted
+    assert names(buffer.take(1, 0)) == ["a0"]
+    assert buffer.exhausted
+    begin = time.monotonic()
+    assert buffer.take(1, 20) == []  # at once
+    assert time.monotonic() - begin < 5
+
+
+def test_closing_wakes_both_sides() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=False, capacity=1)
+    buffer.add("b", live=True)
+    buffer.put(frame("a", 0))
+    writer = threading.Thread(target=buffer.put, args=(frame("a", 1), threading.Event()))
+    writer.start()
+    timer = threading.Timer(0.05, buffer.close)
+    timer.start()
+    writer.join(5)
+    timer.join(5)
+    assert not writer.is_alive()
+    assert buffer.take(5, 20) == []
+
+
+def test_what_a_given_up_reader_brings_late_is_left_aside() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=True)
+    buffer.finish("a")
+    buffer.put(frame("a", 0))
+    assert buffer.exhausted
+
+
+def test_mistakes_are_told() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=True)
+    with pytest.raises(ValueError, match="already"):
+        buffer.add("a", live=True)
+    with pytest.raises(ValueError, match="capacity"):
+        buffer.add("b", live=False, capacity=0)
+    with pytest.raises(KeyError):
+        buffer.put(frame("z", 0))
