@@ -108,7 +108,7 @@ class Pipeline:
     def _run_engine(self) -> None:
         try:
             self._engine.run(self._buffer, self._stopping)
-        except StreamQAError as error:  # the log is gone: nothing that follows could be kept
+        except Exception as error:  # the thread's own supervisor: whoever waits for the line reports `failure`
             self._engine_failure = error
 
     def _watch(self) -> None:

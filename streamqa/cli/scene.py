@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from streamqa.errors import ConfigError
-
-if TYPE_CHECKING:
-    from streamqa.types import Image
 
 
 def command(
@@ -34,13 +30,13 @@ def command(
         raise ConfigError(f"scene {name!r}: no such scene; there is one, gate")
     scene = GateScene(seed)
     times_s = [float(Fraction(index, fps)) for index in range(max(1, round(seconds * fps)))]
-
-    def images() -> Iterator[Image]:
-        for t_s in times_s:
-            yield scene.image(t_s)
-
-    write_video(out, images(), fps)
-    if truth is not None:
-        with truth.open("w", encoding="utf-8") as file:
-            for t_s in times_s:
-                print(json.dumps({"t_s": round(t_s, 6), "values": scene.truth(t_s)}), file=file)
+    try:
+        write_video(out, (scene.image(t_s) for t_s in times_s), fps)
+        if truth is not None:
+            with truth.open("w", encoding="utf-8") as file:
+                for t_s in times_s:
+                    print(json.dumps({"t_s": round(t_s, 6), "values": scene.truth(t_s)}), file=file)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or out}: cannot be written ({error.strerror}); name another file"
+        ) from None

@@ -62,11 +62,13 @@ def test_live_answers_show_the_time_of_day_of_the_frame() -> None:
 
 
 def test_csv_reads_back_and_cannot_become_a_formula() -> None:
-    rows = list(csv.DictReader(io.StringIO(printed(Format.csv, {}, {"value": "=cmd()", "text": '=1+1,"x"\n'}))))
+    rows = list(
+        csv.DictReader(io.StringIO(printed(Format.csv, {}, {"value": "=cmd()", "text": '=1+1,"x"\n'})))
+    )
     assert rows[0]["value"] == "true"
     assert rows[0]["t_s"] == "61.25"
     assert rows[1]["value"] == "'=cmd()"
-    assert rows[1]["text"] == "'=1+1,\"x\"\n"
+    assert rows[1]["text"] == '\'=1+1,"x"\n'
 
 
 def test_a_text_cannot_steer_the_terminal() -> None:
