@@ -1,0 +1,51 @@
+"""Who may talk to the server: the checks on `Host` and `Origin`, without a socket.
+
+A page from anywhere can make a browser send requests to 127.0.0.1. Reading the replies it is denied by the
+same-origin rule, except where that rule does not hold: for websockets (hence `Origin`), and for a name of the
+attacker's that resolves to 127.0.0.1 (hence `Host`).
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def host_allowed(header: str | None, bound_to: str) -> bool:
+    """Whether `Host` names this server: on a loopback address only by a local name, with any port (tunnels)."""
+    if not is_loopback(bound_to):
+        return True
+    name = _split(f"http://{header}")[0] if header else None
+    return name in (*_LOCAL_NAMES, bound_to.lower())
+
+
+def origin_allowed(origin: str | None, host_header: str | None) -> bool:
+    """Whether a websocket comes from a page of this very server, or from no browser at all."""
+    if origin is None:
+        return True
+    scheme = origin.partition(":")[0].lower()
+    if not host_header or scheme not in ("http", "https"):
+        return False
+    return _split(origin) == _split(f"{scheme}://{host_header}") != (None, None)
+
+
+def _split(url: str) -> tuple[str | None, int | None]:
+    """Host name and port of a URL, or (None, None) if it has none."""
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname:
+            return None, None
+        return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None, None

@@ -1,0 +1,199 @@
+"""One port for HTTP and websockets: uvicorn accepts, and hands upgraded transports to the broadcaster.
+
+Facts of uvicorn 0.54 that this file answers: it installs signal handlers (the pipeline owns signals); it waits for
+ever for a request that was begun and not finished; it forgets handed-over connections, so ending them, and counting
+them, is ours. Left to itself with one stalled client, shutting down took 19.5 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
+
+from streamqa.errors import ConfigError
+from streamqa.server.app import make_app
+from streamqa.server.broadcast import Broadcaster
+from streamqa.server.context import Limits, ServerContext
+from streamqa.server.doors import host_allowed, origin_allowed
+
+WEBSOCKET_PATH = "/ws"
+
+_MAX_REQUEST_BYTES = 32 * 1024  # request line and headers
+_GRACE_S = 1.0  # for HTTP responses under way when the server stops
+
+
+class Server:
+    """HTTP and websockets on one port, in the running event loop.
+
+    Binding happens here, so that a port in use is reported before anything is loaded: raises `ConfigError`.
+    """
+
+    def __init__(
+        self, context: ServerContext, host: str = "127.0.0.1", port: int = 8765, limits: Limits | None = None
+    ) -> None:
+        self._limits = limits or Limits()
+        self._host = host
+        self._socket = _bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.broadcaster = Broadcaster(context, self._check, self._limits)
+        self._http = _Http(self._config(context))
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the page is, as a person on this machine would open it."""
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
+        return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
+
+    async def start(self) -> None:
+        """Serve. Returns once connections are taken."""
+        await self.broadcaster.start()
+        self._task = asyncio.create_task(self._http.serve(sockets=[self._socket]))
+        ready = asyncio.create_task(self._http.ready.wait())
+        await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await self._task  # raises what kept it from starting
+
+    async def stop(self) -> None:
+        """Close every connection, then the port; returns within 5 s. Does no harm without `start`, or twice."""
+        for listener in self._http.listeners:
+            listener.close()  # first, or a client that we send away is back before we are gone
+        await self.broadcaster.stop()
+        if self._task is not None:
+            self._http.should_exit = True
+            await self._task
+            self._http.abort_rest()
+            self._task = None
+        self._socket.close()
+
+    def _config(self, context: ServerContext) -> uvicorn.Config:
+        return uvicorn.Config(
+            make_app(context, self._host),
+            # Both may be any callable that makes a protocol, though they are annotated as classes.
+            http=cast(Any, self._http_protocol),
+            ws=cast(Any, self.broadcaster.connection),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=_MAX_REQUEST_BYTES,
+            limit_concurrency=self._limits.connections,
+            timeout_graceful_shutdown=int(_GRACE_S),
+        )
+
+    def _http_protocol(self, **arguments: Any) -> H11Protocol:
+        return _HttpConnection(self._limits, **arguments)
+
+    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Refuse websocket upgrades that do not belong here."""
+        if request.path.partition("?")[0] != WEBSOCKET_PATH:
+            return connection.respond(404, f"websockets are at {WEBSOCKET_PATH}\n")
+        host, origin = request.headers.get_all("Host"), request.headers.get_all("Origin")
+        if len(host) != 1 or not host_allowed(host[0], self._host):
+            return connection.respond(403, "open this server by its own name\n")
+        if len(origin) > 1 or not origin_allowed(origin[0] if origin else None, host[0]):
+            return connection.respond(403, "pages of other sites may not connect\n")
+        return None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=512)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            what = (
+                f"port {port} on {host} is in use; stop the program that has it, or choose another serve.port"
+            )
+        elif error.errno == errno.EACCES:
+            what = f"port {port} on {host} needs more rights; choose a serve.port above 1023"
+        else:
+            what = f"cannot listen on {host}:{port}: {error.strerror or error}; choose another serve.host"
+        raise ConfigError(what) from error
+    except OverflowError as error:
+        raise ConfigError(f"serve.port must be 0 to 65535, got {port}") from error
+
+
+class _Http(uvicorn.Server):
+    """uvicorn's server, without its signal handlers, and telling when it has started."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self.servers: list[asyncio.base_events.Server] = []
+
+    @property
+    def listeners(self) -> list[asyncio.base_events.Server]:
+        """What accepts connections."""
+        return self.servers
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+    def abort_rest(self) -> None:
+        """Cut off HTTP clients that are still there after the grace."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+class _HttpConnection(H11Protocol):
+    """An HTTP connection whose requests must arrive in full within a time, and of which there are not too many."""
+
+    def __init__(self, limits: Limits, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._limits = limits
+        self._overdue: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
+        """A client is there."""
+        super().connection_made(transport)
+        self._wait_for_rest()
+        if len(self.connections) > 2 * self._limits.connections:  # up to here uvicorn answers 503
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes of a request came."""
+        super().data_received(data)
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._stop_waiting()
+        elif self._overdue is None and not self.transport.is_closing():
+            self._wait_for_rest()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """The transport goes over to the broadcaster."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_rest(self) -> None:
+        self._overdue = self.loop.call_later(self._limits.request_s, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None

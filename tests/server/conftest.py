@@ -1,0 +1,174 @@
+"""A server on 127.0.0.1 with a log that tests fill, as the pipeline would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from streamqa.metrics import Metrics
+from streamqa.server.context import Limits, ServerContext
+from streamqa.server.server import Server
+from streamqa.sinks.log import AnswerLog
+from streamqa.types import Answer, Decision, ModelInfo, Question, Reading, Record, SourceStatus
+
+AT = datetime(2026, 11, 22, 2, 22, 34, 120_000, tzinfo=UTC)
+SECONDS = 10**9
+
+
+def make_answer(n: int = 0, *, source: str = "gate", question: str = "person", text: str = "Yes") -> Answer:
+    decision = Decision(True, 0.9, "ok", "", start_ns=n * SECONDS, frames=1, agree=1)
+    return Answer(
+        source=source, question=question, kind="yes_no", decision=decision,
+        reading=Reading(True, 0.9, "ok", text=text), frame=n, t_ns=n * SECONDS, captured_at=AT, clock="arrival",
+        answered_at=AT, skipped=0, changed=True, queue_ms=1, model_ms=2, total_ms=3, model="fake@1",
+    )  # fmt: skip
+
+
+def make_status(source: str = "gate") -> SourceStatus:
+    return SourceStatus(source, "live", "", AT, 5)
+
+
+@dataclass
+class Site:
+    """Everything a server is given, in the hands of a test."""
+
+    path: Path
+    limits: Limits = field(default_factory=Limits)
+    port: int = 0
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        self.log: AnswerLog
+        self.server: Server
+
+    def context(self) -> ServerContext:
+        return ServerContext(
+            log=self.log,
+            metrics=self.metrics,
+            sources=("gate", "desk"),
+            questions=(
+                Question("person", "Is there a person?", "yes_no", SECONDS, window_ns=5 * SECONDS),
+                Question("cars", "How many cars?", "number", 2 * SECONDS, sources=("gate",)),
+            ),
+            model=ModelInfo("fake", "1", "cpu", "float32", frozenset({"query"}), note="knows nothing"),
+            latest=self.images.get,
+            ready=lambda: self.reasons,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Site]:
+        self.log = AnswerLog(self.path)
+        self.server = Server(self.context(), "127.0.0.1", self.port, self.limits)
+        try:
+            await self.server.start()
+            try:
+                yield self
+            finally:
+                async with asyncio.timeout(6):
+                    await self.server.stop()
+        finally:
+            self.log.close()
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.server.port}/ws"
+
+    def publish(self, *records: Record) -> list[int]:
+        logged = self.log.append(records)
+        self.server.broadcaster.publish(logged)
+        return [item.seq for item in logged]
+
+    def count(self, name: str) -> float:
+        return self.metrics.registry.get_sample_value(f"streamqa_{name}") or 0.0
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "answers.db")
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> Callable[..., Site]:
+    return lambda **limits: Site(tmp_path / "answers.db", Limits(**limits))
+
+
+class Peer:
+    """A well-behaved subscriber."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def say(self, **message: Any) -> None:
+        await self.connection.send(json.dumps(message))
+
+    async def hear(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            return json.loads(await self.connection.recv())
+
+    async def hear_until(self, seq: int) -> list[dict[str, Any]]:
+        """Messages up to the record with this number."""
+        heard = []
+        while not heard or heard[-1].get("seq") != seq:
+            message = await self.hear()
+            if message["type"] != "heartbeat":
+                heard.append(message)
+        return heard
+
+    async def synced(self) -> list[dict[str, Any]]:
+        """All that was sent before the answer to a ping."""
+        await self.say(type="ping", id="sync")
+        heard = []
+        while (message := await self.hear())["type"] != "pong":
+            heard.append(message)
+        return heard
+
+
+@asynccontextmanager
+async def joined(site: Site, **subscription: Any) -> AsyncIterator[Peer]:
+    """A peer that has said hello and, unless told `subscription=None`, subscribed."""
+    async with connect(site.ws, proxy=None, compression=None) as connection:
+        peer = Peer(connection)
+        assert (await peer.hear())["type"] == "hello"
+        if subscription.get("subscription", ...) is not None:
+            await peer.say(type="subscribe", **subscription)
+        yield peer
+
+
+@pytest.fixture
+def join() -> Callable[..., Any]:
+    return joined
+
+
+@pytest.fixture
+def answer() -> Callable[..., Answer]:
+    return make_answer
+
+
+@pytest.fixture
+def status() -> Callable[..., SourceStatus]:
+    return make_status
+
+
+def seqs_of(messages: list[dict[str, Any]]) -> list[int]:
+    return [message["seq"] for message in messages if "seq" in message]
+
+
+@pytest.fixture
+def seqs() -> Callable[[list[dict[str, Any]]], list[int]]:
+    return seqs_of
