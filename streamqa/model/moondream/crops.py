@@ -1,0 +1,88 @@
+"""From a picture to the crops that the vision tower reads: one global view and a grid of overlapping tiles.
+
+Resized with Pillow's LANCZOS, always: the reference's choice depends on whether pyvips imports.
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor, sqrt
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from PIL import Image as pil
+
+from streamqa.model.moondream.config import VisionConfig
+
+if TYPE_CHECKING:
+    from streamqa.types import Image
+
+Picture: TypeAlias = "pil.Image | Image"
+Tiling = tuple[int, int]  # rows, columns
+
+
+def tiling(height: int, width: int, config: VisionConfig) -> Tiling:
+    """Rows and columns of local crops for a picture of that size, at most `max_crops` together."""
+    window, limit = config.window_px, config.max_crops
+    tall, wide = height - 2 * config.margin_px, width - 2 * config.margin_px
+    if tall <= window or wide <= window:
+        return 1, 1
+    min_rows, min_cols = ceil(tall / window), ceil(wide / window)
+    if min_rows * min_cols > limit:
+        ratio = sqrt(limit / (min_rows * min_cols))
+        return max(1, floor(min_rows * ratio)), max(1, floor(min_cols * ratio))
+    rows = max(floor(sqrt(limit * tall / wide)), min_rows)
+    cols = max(floor(sqrt(limit * wide / tall)), min_cols)
+    if rows * cols > limit:
+        if cols > rows:
+            cols = floor(limit / rows)
+        else:
+            rows = floor(limit / cols)
+    return max(1, rows), max(1, cols)
+
+
+def to_pil(image: Picture) -> pil.Image:
+    """An RGB Pillow image; alpha is dropped, grey is replicated.
+
+    Raises:
+        ValueError: an array that is not uint8 (H, W, 3), or an empty picture.
+    """
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+        if min(image.shape) < 1:
+            raise ValueError(f"image must not be empty, got {image.shape}")
+        return pil.fromarray(np.ascontiguousarray(image))
+    if min(image.size) < 1:
+        raise ValueError(f"image must not be empty, got {image.size}")
+    return image.convert("RGB")
+
+
+def unique_crops(image: Picture, config: VisionConfig) -> tuple[Image, Tiling]:
+    """The crops worth encoding: [global, tiles row by row], or the global one alone at tiling 1x1.
+
+    At 1x1 the only tile is resized to the very same size as the global view, so the two are identical.
+
+    Returns:
+        uint8 (n, S, S, 3), n = 1 or 1 + rows * columns, and the tiling.
+    """
+    picture = to_pil(image)
+    size = config.crop_size
+    rows, cols = tiling(picture.height, picture.width, config)
+    small = np.asarray(picture.resize((size, size), pil.Resampling.LANCZOS))
+    if (rows, cols) == (1, 1):
+        return small[None], (1, 1)
+    window, border = config.window_px, 2 * config.margin_px
+    target = (cols * window + border, rows * window + border)
+    large = np.asarray(picture.resize(target, pil.Resampling.LANCZOS))
+    tiles = [
+        large[i * window : i * window + size, j * window : j * window + size]
+        for i in range(rows)
+        for j in range(cols)
+    ]
+    return np.stack([small, *tiles]), (rows, cols)
+
+
+def all_crops(image: Picture, config: VisionConfig) -> tuple[Image, Tiling]:
+    """As `unique_crops`, with the identical second crop of tiling 1x1, as the reference makes them."""
+    crops, grid = unique_crops(image, config)
+    return (np.concatenate([crops, crops]) if len(crops) == 1 else crops), grid

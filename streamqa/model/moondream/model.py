@@ -1,0 +1,344 @@
+"""`Moondream`: the model that users and the engine hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamqa.errors import ModelError
+from streamqa.model.base import VisionModel
+from streamqa.model.moondream import hub
+from streamqa.model.moondream.answering import Answerer, failed
+from streamqa.model.moondream.config import MoondreamConfig, read_config
+from streamqa.model.moondream.crops import Picture, Tiling, all_crops, unique_crops
+from streamqa.model.moondream.generate import (
+    REGION_FEEDS,
+    Decoded,
+    Grounding,
+    decode_regions,
+    decode_text,
+    grounding,
+    prefill,
+    reason,
+)
+from streamqa.model.moondream.network import Network
+from streamqa.model.moondream.packing import Session
+from streamqa.model.moondream.prompts import PromptIds, query, without_image
+from streamqa.model.moondream.text import Prefix
+from streamqa.model.moondream.tokenizer import TextTokenizer
+from streamqa.model.moondream.weights import load_network
+from streamqa.types import Generation, ModelInfo, Request, Task
+
+if TYPE_CHECKING:
+    from streamqa.types import Image
+
+TASKS: frozenset[Task] = frozenset({"query", "reason", "caption", "point", "detect"})
+# Pictures whose prefixes are held at once: at the released size each takes 143 MB in bfloat16.
+MAX_IMAGES_PER_PASS = 16
+Ask = Sequence[int] | PromptIds  # a prompt as ids, with spatial references as PromptIds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedImage:
+    """A picture, encoded once for every prompt about it.
+
+    Pictures encoded together share their memory, which lives as long as any of them.
+    """
+
+    tokens: Tensor  # image tokens [P, D]
+    batch: Prefix  # of all pictures encoded together
+    index: int  # this one's place there
+
+    @property
+    def k_LKTd(self) -> Tensor:
+        """Keys of [bos, image tokens], [layers, kv heads, 1 + P, head width]."""
+        return self.batch.k_LBKTd[:, self.index]
+
+    @property
+    def v_LKTd(self) -> Tensor:
+        """Values of [bos, image tokens]."""
+        return self.batch.v_LBKTd[:, self.index]
+
+
+class Moondream:
+    """moondream2 and its smaller kin. Make one with `from_pretrained`."""
+
+    def __init__(self, network: Network, tokenizer: TextTokenizer | None, info: ModelInfo) -> None:
+        self.network = network
+        self.tokenizer = tokenizer
+        self.info = info
+        self._answerer = None if tokenizer is None else Answerer(network, tokenizer, info.tasks)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        info: ModelInfo | None = None,
+    ) -> Moondream:
+        """Load a directory (`model.safetensors`, `config.json`, `tokenizer.json`) or the pinned repository.
+
+        Args:
+            source: a directory, or `vikhyatk/moondream2`, which is downloaded on first use.
+            device: where to run.
+            dtype: of weights and activations.
+            info: who answers, for records; absent: moondream2 at the pinned revision.
+
+        Raises:
+            ModelError: something is missing, damaged or of another model.
+        """
+        where = torch.device(device)
+        weights, tokenizer_path, config = _locate(source)
+        network = load_network(weights, config, where, dtype)
+        tokenizer = TextTokenizer.from_file(tokenizer_path, config) if tokenizer_path.is_file() else None
+        if info is None:
+            name = "moondream2"
+            info = ModelInfo(name, hub.REVISION_NAME, str(where), str(dtype).removeprefix("torch."), TASKS)
+        return cls(network, tokenizer, info)
+
+    @property
+    def config(self) -> MoondreamConfig:
+        """Sizes, ids and templates."""
+        return self.network.config
+
+    def crops(self, image: Picture) -> tuple[Image, Tiling]:
+        """uint8 [n, S, S, 3], the global view first, and (rows, columns) of the others."""
+        return all_crops(image, self.config.vision)
+
+    @torch.inference_mode()
+    def encode_image(self, images: Sequence[Picture]) -> list[EncodedImage]:
+        """Encode pictures of any sizes together."""
+        if not images:
+            return []
+        tokens_BPD = self._image_tokens([unique_crops(image, self.config.vision) for image in images])
+        prefix = self.network.prefix(tokens_BPD)
+        return [EncodedImage(tokens, prefix, i) for i, tokens in enumerate(tokens_BPD)]
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        encoded: Sequence[EncodedImage | None],
+        prompts: Sequence[Sequence[Ask]],
+        max_new_tokens: int = 20,
+    ) -> list[list[Decoded]]:
+        """Go on greedily after each prompt of each picture, all together.
+
+        Args:
+            encoded: pictures; all None: the prompts are about no picture and start with bos.
+            prompts: for each picture its prompts.
+            max_new_tokens: at least 1; the context may set a lower end.
+        """
+        images = [i for i, group in enumerate(prompts) for _ in group]
+        if not images:
+            return [[] for _ in prompts]
+        session = self._open(encoded, images)
+        asks = [self._fitting(session, ask) for group in prompts for ask in group]
+        budgets = [min(max_new_tokens, self._room(session, prompt)) for prompt in asks]
+        hidden_ND = prefill(self.network, session, asks)
+        decoded = iter(decode_text(self.network, session, hidden_ND, budgets))
+        return [[next(decoded) for _ in group] for group in prompts]
+
+    def generate_ids(
+        self,
+        encoded: Sequence[EncodedImage | None],
+        prompts: Sequence[Sequence[Ask]],
+        max_new_tokens: int = 20,
+    ) -> list[list[list[int]]]:
+        """As `generate`: only the ids, without eos."""
+        return [[list(d.ids) for d in group] for group in self.generate(encoded, prompts, max_new_tokens)]
+
+    @torch.inference_mode()
+    def reason_ids(
+        self, encoded: EncodedImage | None, prompt: Ask, max_new_tokens: int = 20
+    ) -> tuple[list[int], list[Grounding], list[int]]:
+        """Ids of the thoughts, the points they are grounded in (offsets count ids), ids of the answer."""
+        session = self._open([encoded], [0])
+        reasoned = reason(self.network, session, self._fitting(session, prompt), max_new_tokens)
+        return list(reasoned.ids), grounding(reasoned.chunks, len), list(reasoned.answer.ids)
+
+    def detect_ids(self, encoded: EncodedImage, prompt: Ask, max_objects: int = 50) -> list[dict[str, float]]:
+        """Boxes `{x_min, y_min, x_max, y_max}` in units of width and height; they may leave [0, 1]."""
+        return self._objects(encoded, prompt, max_objects, "detect")
+
+    def point_ids(self, encoded: EncodedImage, prompt: Ask, max_objects: int = 50) -> list[dict[str, float]]:
+        """Points `{x, y}` in units of width and height."""
+        return self._objects(encoded, prompt, max_objects, "point")
+
+    @torch.inference_mode()
+    def query(
+        self,
+        image: EncodedImage | None,
+        question: str,
+        refs: Sequence[Sequence[float]] = (),
+        *,
+        reasoning: bool = False,
+        max_tokens: int = 256,
+    ) -> Generation:
+        """Answer one question, which may refer to places in the picture.
+
+        Args:
+            image: None: about no picture.
+            question: what to ask.
+            refs: points (x, y) and boxes (x_min, y_min, x_max, y_max), in units of width and height.
+            reasoning: think first.
+            max_tokens: of the answer, and of the thoughts.
+
+        Raises:
+            ValueError: bad references, or a question longer than the context.
+        """
+        answerer = self._text_model()
+        prompt = query(self.config, answerer.tokenizer.encode(question), refs, reasoning=reasoning)
+        if image is None:
+            prompt = without_image(self.config, prompt)
+        if reasoning:
+            session = self._open([image], [0])
+            return answerer.as_reasoned(
+                reason(self.network, session, self._fitting(session, prompt), max_tokens)
+            )
+        return answerer.as_generation(self.generate([image], [[prompt]], max_tokens)[0][0])
+
+    @torch.inference_mode()
+    def answer(self, requests: Sequence[Request]) -> list[list[Generation]]:
+        """One generation for each prompt of each request.
+
+        Raises:
+            ModelError: no tokenizer, or the device failed (lost, out of memory).
+            ConfigError: two options of a prompt cannot be told apart.
+        """
+        answerer = self._text_model()
+        results: list[list[Generation]] = []
+        try:
+            for first in range(0, len(requests), MAX_IMAGES_PER_PASS):
+                results += self._answer_together(answerer, requests[first : first + MAX_IMAGES_PER_PASS])
+        except RuntimeError as error:  # torch's word for whatever the device could not do
+            problem = " ".join(str(error).split())[:200]
+            raise ModelError(f"{self.info.label} on {self.info.device} failed: {problem}") from error
+        return results
+
+    def close(self) -> None:
+        """Free the weights."""
+        del self.network
+        self._answerer = None
+
+    def _answer_together(self, answerer: Answerer, requests: Sequence[Request]) -> list[list[Generation]]:
+        results: dict[int, list[Generation]] = {}
+        pictures: dict[int, tuple[Image, Tiling]] = {}
+        blind: list[int] = []
+        for i, request in enumerate(requests):
+            if not request.prompts:
+                results[i] = []
+            elif request.image is None:
+                blind.append(i)
+            else:
+                try:
+                    pictures[i] = unique_crops(request.image, self.config.vision)
+                except ValueError as problem:
+                    results[i] = [failed(str(problem)) for _ in request.prompts]
+        if blind:
+            results |= zip(blind, answerer.answer(None, [requests[i].prompts for i in blind]), strict=True)
+        if pictures:
+            prefix = self.network.prefix(self._image_tokens(list(pictures.values())))
+            answers = answerer.answer(prefix, [requests[i].prompts for i in pictures])
+            results |= zip(pictures, answers, strict=True)
+        return [results[i] for i in range(len(requests))]
+
+    def _image_tokens(self, pictures: Sequence[tuple[Image, Tiling]]) -> Tensor:
+        """Unique crops and tiling of each picture -> image tokens [B, P, D]."""
+        crops_NSSC = torch.from_numpy(np.concatenate([crops for crops, _ in pictures]))
+        tokens: Tensor = self.network.vision(
+            crops_NSSC.to(self.network.device), [grid for _, grid in pictures]
+        )
+        return tokens
+
+    def _text_model(self) -> Answerer:
+        if self._answerer is None:
+            raise ModelError(f"{self.info.label}: no tokenizer.json beside the weights; {_TOKENIZER_ADVICE}")
+        return self._answerer
+
+    def _open(self, encoded: Sequence[EncodedImage | None], images: Sequence[int]) -> Session:
+        """A session of one sequence for each of `images`, which are places in `encoded`."""
+        seen = [e for e in encoded if e is not None]
+        if not seen:
+            return Session(self.network.text, None, images)
+        if len(seen) < len(encoded):
+            raise ValueError("prompts about a picture and about none cannot go together")
+        order = [e.index for e in seen]
+        if all(e.batch is seen[0].batch for e in seen) and order == sorted(order):
+            return Session(self.network.text, seen[0].batch, [order[i] for i in images])
+        keys = torch.stack([e.k_LKTd for e in seen], dim=1)
+        values = torch.stack([e.v_LKTd for e in seen], dim=1)
+        return Session(self.network.text, Prefix(keys, values), images)
+
+    def _room(self, session: Session, prompt: PromptIds) -> int:
+        """Positions left in the context after the prompt."""
+        return self.config.text.max_context - session.start - len(prompt.ids)
+
+    def _fitting(self, session: Session, ask: Ask) -> PromptIds:
+        prompt = ask if isinstance(ask, PromptIds) else PromptIds(tuple(ask))
+        if self._room(session, prompt) < 1:
+            room = self.config.text.max_context - session.start
+            raise ValueError(
+                f"the prompt is too long: {len(prompt.ids)} tokens, and the model has room for {room}"
+            )
+        return prompt
+
+    @torch.inference_mode()
+    def _objects(
+        self, encoded: EncodedImage, ask: Ask, limit: int, kind: Literal["point", "detect"]
+    ) -> list[dict[str, float]]:
+        session = self._open([encoded], [0])
+        prompt = self._fitting(session, ask)
+        hidden_1D = prefill(self.network, session, [prompt])
+        limit = min(limit, self._room(session, prompt) // REGION_FEEDS[kind])
+        return decode_regions(self.network, session, hidden_1D, [limit], kind)[0]
+
+
+_TOKENIZER_ADVICE = f"get {hub.describe(hub.TOKENIZER)}"
+
+
+def _locate(source: str | Path) -> tuple[Path, Path, MoondreamConfig]:
+    """Weights, tokenizer (may be absent) and config of a directory or of the pinned repository."""
+    directory = Path(source)
+    if directory.is_dir():
+        weights = directory / hub.WEIGHTS.name
+        if not weights.is_file():
+            raise ModelError(
+                f"moondream2: no {weights}; put {hub.describe(hub.WEIGHTS)} there, and beside it"
+                f" {hub.describe(hub.TOKENIZER)}; {hub.ADVICE}"
+            )
+        return weights, directory / hub.TOKENIZER.name, read_config(directory / "config.json")
+    if str(source) == hub.REPO:
+        return hub.fetch(hub.WEIGHTS), hub.fetch(hub.TOKENIZER), MoondreamConfig()
+    raise ModelError(f"{source}: neither a directory nor {hub.REPO}, the one repository with pinned files")
+
+
+def best_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes with it, float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return torch.float32
+    return torch.bfloat16 if {"avx512_bf16", "amx_bf16", "bf16"} & set(flags) else torch.float32
+
+
+def load(spec: str, directory: Path | None = None) -> VisionModel:
+    """The backend `moondream2`: from `directory`, or `moondream2:DIRECTORY`, or downloaded.
+
+    Raises:
+        ModelError: weights or tokenizer are missing, damaged or of another model.
+    """
+    given = directory or spec.partition(":")[2]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = Moondream.from_pretrained(given or hub.REPO, device, best_dtype(device))
+    if model.tokenizer is None:
+        raise ModelError(f"moondream2: no {Path(given) / hub.TOKENIZER.name}; {_TOKENIZER_ADVICE}")
+    return model
