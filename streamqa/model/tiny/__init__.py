@@ -1,0 +1,1 @@
+"""The embedded model: moondream2's architecture in a few megabytes, trained on `streamqa.scenes`."""
