@@ -20,6 +20,7 @@ class Realtime:
         """`loop`: begin again at the end; stream time goes on."""
         self._recording = recording
         self._loop = loop
+        self._is_open = False
         self._begin_ns = 0  # on the monotonic clock, of the recording's time 0 in this turn
         self._turn_ns = 0  # stream time at which this turn began
         self._last_ns = 0  # stream time of the last picture
@@ -32,6 +33,7 @@ class Realtime:
             SourceRefused, SourceUnavailable: as the recording does.
         """
         self._recording.open()
+        self._is_open = True
         self._begin_ns = time.monotonic_ns()
         self._turn_ns = self._last_ns = self._period_ns = 0
 
@@ -41,7 +43,10 @@ class Realtime:
         Raises:
             SourceEnded: the recording is over, whole or damaged, and is not looped.
             SourceRefused: there is no picture in it.
+            SourceUnavailable: not open.
         """
+        if not self._is_open:
+            raise SourceUnavailable("a recording that is not open cannot be played")
         picture = self._next()
         t_ns = self._turn_ns + picture.t_ns
         late_ns = time.monotonic_ns() - self._begin_ns - t_ns
@@ -54,6 +59,7 @@ class Realtime:
 
     def close(self) -> None:
         """Close the recording."""
+        self._is_open = False
         self._recording.close()
 
     def _next(self) -> Picture:

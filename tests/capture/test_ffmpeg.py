@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from streamqa.capture.ffmpeg import explain, open_input
+from streamqa.errors import SourceError, SourceRefused, SourceUnavailable
+
+
+def silent_song(path: Path, cover: Path | None = None) -> Path:
+    """A second of silence, with a cover if one is given."""
+    with av.open(str(path), "w") as container:
+        audio = container.add_stream("aac" if path.suffix == ".m4a" else "flac", rate=16000)
+        picture = None
+        if cover is not None:
+            picture = container.add_stream("png")
+            picture.width = picture.height = 32
+            picture.pix_fmt = "rgb24"
+            picture.disposition = av.stream.Disposition.attached_pic
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), "s16", "mono")
+        frame.sample_rate = 16000
+        if picture is not None:
+            container.mux(
+                picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24"))
+            )
+            container.mux(picture.encode(None))
+        resampler = av.AudioResampler(audio.format, audio.layout, 16000, frame_size=1024)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(audio.encode(part))
+        container.mux(audio.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (av.error.HTTPUnauthorizedError, SourceRefused, "password"),
+        (av.error.HTTPForbiddenError, SourceRefused, "403"),
+        (av.error.HTTPNotFoundError, SourceRefused, "404"),
+        (av.error.HTTPBadRequestError, SourceRefused, "refuses"),
+        (av.error.ProtocolNotFoundError, SourceRefused, "protocol"),
+        (av.error.ConnectionRefusedError, SourceUnavailable, "connection refused"),
+        (av.error.TimeoutError, SourceUnavailable, "no data for 3 s"),
+        (av.error.ExitError, SourceUnavailable, "no data for 3 s"),
+        (av.error.HTTPServerError, SourceUnavailable, "words of the system"),
+        (av.error.InvalidDataError, SourceUnavailable, "words of the system"),
+    ],
+)
+def test_each_error_says_who_must_act(error: type[av.error.FFmpegError], kind: type, words: str) -> None:
+    ours = explain(error(1, "words of the system", "rtsp://u:s3cret@h/x"), "cam", 3)
+    assert type(ours) is kind
+    assert words in str(ours)
+    assert str(ours).startswith("cam: ")
+    assert "s3cret" not in str(ours)
+
+
+def test_a_timeout_of_unknown_length_is_said_without_one() -> None:
+    assert "no data;" in str(explain(av.error.TimeoutError(1, "late"), "cam", None))
+
+
+def test_a_song_is_no_video(tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused, match="no video in it, only audio"):
+        open_input(str(silent_song(tmp_path / "a.m4a")), "a.m4a")
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    song = silent_song(tmp_path / "a.flac", cover=tmp_path)
+    with av.open(str(song)) as container:
+        assert container.streams.video, "the test's song has its cover"
+    with pytest.raises(SourceRefused, match="no video in it"):
+        open_input(str(song), "a.flac")
+
+
+def test_text_is_not_drawn_as_a_video(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello\n" * 100)
+    with pytest.raises(SourceError, match=r"^notes: "):
+        open_input(str(tmp_path / "notes.txt"), "notes")
+
+
+def test_no_secret_in_the_text_nor_in_the_traceback_nor_behind_it() -> None:
+    with pytest.raises(SourceUnavailable) as caught:
+        open_input("rtsp://admin:s3cret@127.0.0.1:1/x", "rtsp://***@127.0.0.1:1/x")
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value)).replace(
+        '"rtsp://admin:s3cret@127.0.0.1:1/x"', "the line of this test itself"
+    )
