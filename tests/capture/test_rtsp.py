@@ -1,0 +1,174 @@
+"""RTSP against a real server in a process of its own, which can be killed, stopped and started again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streamqa.capture import supervisor
+from streamqa.capture.encode import write_video
+from streamqa.capture.source import Picture, SourceSpec
+from streamqa.capture.video import StreamSource
+from streamqa.errors import SourceRefused, SourceUnavailable
+
+from .conftest import Rig, number_of, numbered
+
+SERVER = Path(__file__).parents[1] / "rtsp_server.py"
+MakeRig = Callable[..., Rig]
+
+
+class Server:
+    """A camera process, and its port, which stays the same when it is started again."""
+
+    def __init__(self, clip: Path) -> None:
+        self._clip = clip
+        self.port = 0
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, *options: str) -> None:
+        command = [sys.executable, str(SERVER), str(self._clip), "--port", str(self.port), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline().split()[1])
+
+    def url(self, user: str = "", path: str = "/cam") -> str:
+        return f"rtsp://{user}{'@' * bool(user)}127.0.0.1:{self.port}{path}"
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate(timeout=10)
+            self.process = None
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+
+@pytest.fixture(scope="module")
+def camera_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("camera") / "clip.mp4"
+    write_video(path, (numbered(i, 40) for i in range(120)), 30, options={"bf": "0", "g": "15"})
+    return path
+
+
+@pytest.fixture
+def server(camera_clip: Path) -> Iterator[Server]:
+    one = Server(camera_clip)
+    yield one
+    one.kill()
+
+
+def read_some(source: StreamSource, count: int) -> list[Picture]:
+    return [source.read() for _ in range(count)]
+
+
+def test_the_pictures_of_a_camera(server: Server) -> None:
+    server.start("--user", "admin", "--password", "s3cret")
+    source = StreamSource(server.url("admin:s3cret"))
+    source.open()
+    pictures = read_some(source, 40)
+    numbers = [number_of(picture.to_image()) for picture in pictures]
+    source.close()
+    assert numbers == list(range(numbers[0], numbers[0] + 40))
+    times = [picture.t_ns for picture in pictures]
+    assert times == sorted(times)
+    assert all(picture.clock == "arrival" for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("user", "path", "words"),
+    [("admin:wr0ng-s3cret", "/cam", "401"), ("", "/cam", "401"), ("admin:s3cret", "/s3cond", "404")],
+)
+def test_a_wrong_password_or_path_is_refused_and_not_repeated(
+    server: Server, rig: MakeRig, caplog: pytest.LogCaptureFixture, user: str, path: str, words: str
+) -> None:
+    server.start("--user", "admin", "--password", "s3cret")
+    one = rig(server.url(user, path))
+    one.supervisor.start()
+    one.wait_for("connecting", "refused")
+    assert words in one.statuses[-1].reason
+    assert one.supervisor.stop(5)
+    assert "s3cret" not in repr(one.statuses) + caplog.text
+    with pytest.raises(SourceRefused) as caught:
+        StreamSource(server.url(user, path)).open()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_camera_that_dies_comes_back_and_time_goes_on(
+    server: Server, rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "backoff_s", lambda attempt, refused, jitter: 0.2)
+    server.start("--user", "admin", "--password", "s3cret")
+    one = rig(server.url("admin:s3cret"), every_s=0.1)
+    one.supervisor.start()
+    times = [frame.t_ns for frame in one.frames(5)]
+    server.kill()
+    killed = time.monotonic()
+    one.wait_for("live", "reconnecting")
+    assert time.monotonic() - killed < 2
+    server.start("--user", "admin", "--password", "s3cret")
+    started = time.monotonic()
+    one.wait_for("live", timeout_s=15)
+    assert time.monotonic() - started < 10
+    one.buffer.take(1, 0)
+    times += [frame.t_ns for frame in one.frames(5)]
+    assert times == sorted(times)
+    assert len({t_ns // 100_000_000 for t_ns in times}) == len(times)
+    assert one.metrics.reconnects.labels("cam")._value.get() >= 1
+    assert "s3cret" not in repr(one.statuses)
+
+
+def test_a_black_hole_is_reported_from_outside_and_given_up(
+    server: Server, rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "backoff_s", lambda attempt, refused, jitter: 0.2)
+    server.start()
+    one = rig(
+        SourceSpec("cam", server.url(), stall_after_s=0.5),
+        every_s=0.1,
+        make=lambda spec: StreamSource(spec.url, timeout_s=1),
+    )
+    one.supervisor.start()
+    one.frames(3)
+    server.signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    while "stalled" not in one.states:
+        one.supervisor.check()
+        assert time.monotonic() - stopped < 2
+        time.sleep(0.02)
+    one.wait_for("reconnecting", timeout_s=8)  # FFmpeg takes twice its timeout
+    assert "no data for 1 s" in one.statuses[-1].reason
+    server.signal(signal.SIGCONT)
+    one.wait_for("live", timeout_s=15)
+
+
+def test_a_camera_whose_media_stop_is_given_up(server: Server) -> None:
+    server.start("--frames", "45")
+    source = StreamSource(server.url(), timeout_s=1)
+    source.open()
+    with pytest.raises(SourceUnavailable, match="no data for 1 s"):
+        read_some(source, 60)
+    source.close()
+
+
+def test_connections_leave_nothing_behind(server: Server) -> None:
+    server.start()
+    source = StreamSource(server.url())
+
+    def once() -> int:
+        source.open()
+        source.read()
+        source.close()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("counts descriptors in /proc")
+    first = once()
+    assert [once() for _ in range(3)] == [first] * 3
