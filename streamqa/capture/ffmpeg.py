@@ -57,7 +57,10 @@ def open_input(
     """
     failure: SourceError
     try:
-        container = av.open(target, "r", options=dict(options or {}), timeout=timeout_s)
+        # A damaged file's metadata need not be UTF-8; nobody reads them here.
+        container = av.open(
+            target, "r", options=dict(options or {}), timeout=timeout_s, metadata_errors="replace"
+        )
     except FFmpegError as error:
         failure = explain(error, name, timeout_s)
     else:

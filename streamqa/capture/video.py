@@ -136,8 +136,8 @@ class FileSource:
         if not self._given:
             return SourceRefused(f"{self._name}: not one picture in it can be decoded; the file is damaged")
         if decoder.lost or decoder.missing:
-            lost = f"{decoder.lost} pictures could not be decoded" if decoder.lost else ""
-            missing = f"{decoder.missing} are missing at the end" if decoder.missing else ""
+            lost = f"{decoder.lost} of its pictures could not be decoded" if decoder.lost else ""
+            missing = f"{decoder.missing} missing at the end" if decoder.missing else ""
             return SourceUnavailable(f"{self._name}: damaged: {', '.join(filter(None, (lost, missing)))}")
         return SourceEnded(f"{self._name}: end")
 

@@ -229,6 +229,51 @@ def test_a_file_of_damage_only_is_refused_at_its_end(clip: Path, tmp_path: Path)
     assert "not one picture" in str(end)
 
 
+def damaged(data: bytes, seed: int) -> bytes:
+    """Cut off, or with bytes changed anywhere, or with bits flipped in the index at the front."""
+    rng = np.random.default_rng(seed)
+    changed = bytearray(data)
+    if seed % 3 == 0:
+        return data[: int(rng.integers(1, len(data)))]
+    if seed % 3 == 1:
+        for at in rng.integers(0, len(data), int(rng.integers(1, 40))):
+            changed[at] ^= int(rng.integers(1, 256))
+    else:
+        for at in rng.integers(0, 3000, int(rng.integers(1, 8))):
+            changed[at] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
+
+
+def test_two_hundred_damaged_files_end_in_words_of_ours(clip: Path, tmp_path: Path) -> None:
+    data = clip.read_bytes()
+    path = tmp_path / "a.mp4"
+    endings: dict[type, int] = {}
+    for seed in range(200):
+        path.write_bytes(damaged(data, seed))
+        source = FileSource(str(path))
+        try:
+            times, _, end = read_all(source)
+        except SourceRefused as error:
+            times, end = [], error
+        assert times == sorted(times), seed
+        assert str(end).startswith(str(path)), seed
+        assert "\n" not in str(end), seed
+        endings[type(end)] = endings.get(type(end), 0) + 1
+    assert endings[SourceUnavailable] > 50, "most still give pictures, and say that they are damaged"
+
+
+def test_a_photograph_is_a_very_short_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.png"), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(5), "rgb24")))
+        container.mux(stream.encode(None))
+    times, numbers, end = read_all(FileSource(str(tmp_path / "a.png")))
+    assert (times, numbers) == ([0], [5])
+    assert isinstance(end, SourceEnded)
+
+
 def test_reading_what_is_not_open_is_an_error_of_ours(clip: Path) -> None:
     with pytest.raises(SourceUnavailable, match="not open"):
         FileSource(str(clip)).read()
