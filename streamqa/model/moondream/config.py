@@ -256,5 +256,5 @@ def read_config(path: Path) -> MoondreamConfig:
         # The released file wraps the (empty) config into the fields of transformers.
         sections = data if {"text", "vision", "region", "tokenizer"} & set(data) else data.get("config") or {}
         return MoondreamConfig.from_dict(sections)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise ModelError(f"{path}: not a moondream2 config: {error}") from error

@@ -21,8 +21,13 @@ Tiling = tuple[int, int]  # rows, columns
 
 
 def tiling(height: int, width: int, config: VisionConfig) -> Tiling:
-    """Rows and columns of local crops for a picture of that size, at most `max_crops` together."""
+    """Rows and columns of local crops for a picture of that size.
+
+    At most `max_crops` together, but for long strips, where the reference goes beyond its own limit (1x15).
+    """
     window, limit = config.window_px, config.max_crops
+    if limit == 1:
+        return 1, 1  # a model that was made for one crop has never seen a strip cut up
     tall, wide = height - 2 * config.margin_px, width - 2 * config.margin_px
     if tall <= window or wide <= window:
         return 1, 1

@@ -99,8 +99,8 @@ class Moondream:
         network = load_network(weights, config, where, dtype)
         tokenizer = TextTokenizer.from_file(tokenizer_path, config) if tokenizer_path.is_file() else None
         if info is None:
-            name = "moondream2"
-            info = ModelInfo(name, hub.REVISION_NAME, str(where), str(dtype).removeprefix("torch."), TASKS)
+            name = str(dtype).removeprefix("torch.")
+            info = ModelInfo("moondream2", hub.REVISION_NAME, str(where), name, TASKS)
         return cls(network, tokenizer, info)
 
     @property
