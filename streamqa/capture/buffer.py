@@ -37,7 +37,7 @@ class FrameBuffer:
         self._order: deque[str] = deque()  # whose turn it is
         self._closed = False
 
-    def add(self, source: str, live: bool, capacity: int = 8) -> None:
+    def add(self, source: str, live: bool, capacity: int = 16) -> None:
         """Make room for `source`; `capacity` bounds a recording's unread frames, a live source has one.
 
         Raises:

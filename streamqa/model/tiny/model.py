@@ -1,0 +1,52 @@
+"""The embedded model as a backend: moondream2's code over small weights of our own, shipped in the package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from streamqa.errors import ModelError
+from streamqa.model.moondream.model import Moondream
+from streamqa.types import ModelInfo, Task
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+# points, boxes and reasoning are not trained: see MODEL_CARD.md
+TASKS: frozenset[Task] = frozenset({"query", "caption"})
+
+NOTE = (
+    "a small embedded model that understands only the rendered scenes of `streamqa scene`, not real pictures"
+)
+
+
+def load(spec: str, directory: Path | None = None) -> Moondream:
+    """Load the shipped weights, or those of a training run in `directory`.
+
+    fp32 on the CPU: at this size that is faster than bf16, and the measured table was made with it.
+
+    Raises:
+        ModelError: weights are missing or are not those of the measured table.
+    """
+    folder = directory or WEIGHTS
+    measured = _measured(folder)
+    weights = folder / "model.safetensors"
+    found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "missing"
+    if found != measured["sha256"]:
+        raise ModelError(
+            f"{weights} is {found[:12]}, the measured table beside it speaks of {measured['sha256'][:12]}; "
+            "install streamqa again"
+        )
+    info = ModelInfo("tiny", found[:8], "cpu", "float32", TASKS, NOTE)
+    return Moondream.from_pretrained(folder, device="cpu", dtype=torch.float32, info=info)
+
+
+def _measured(folder: Path) -> dict[str, Any]:
+    try:
+        measured: dict[str, Any] = json.loads((folder / "measured.json").read_text())
+    except OSError:
+        raise ModelError(f"{folder} holds no measured.json; it is not an embedded model's folder") from None
+    return measured
