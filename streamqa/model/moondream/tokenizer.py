@@ -28,7 +28,8 @@ class TextTokenizer:
             data: dict[str, Any] = json.loads(source)
             added = [token for token in data.get("added_tokens") or [] if token["content"].strip()]
             # Added tokens are looked for in the text before anything else. Left out, they are ordinary text.
-            plain = {**data, "added_tokens": [t for t in data.get("added_tokens") or [] if t not in added]}
+            blank = [token for token in data.get("added_tokens") or [] if token not in added]
+            plain = {**data, "added_tokens": blank}
             self._full: Any = tokenizers.Tokenizer.from_str(source)
             self._plain: Any = tokenizers.Tokenizer.from_str(json.dumps(plain))
         except Exception as error:  # the library raises bare Exception for whatever it cannot read
@@ -36,6 +37,8 @@ class TextTokenizer:
         self.control_ids = frozenset(int(token["id"]) for token in added)
         texts = sorted((re.escape(token["content"]) for token in added), key=len, reverse=True)
         self._control_text = re.compile("|".join(texts)) if texts else None
+        if any(self._plain.token_to_id(token["content"]) != token["id"] for token in blank):
+            raise ModelError(f"{name}: its blank tokens depend on its control tokens; this is not supported")
         self._guard(config, name)
 
     @classmethod

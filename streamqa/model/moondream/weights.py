@@ -20,6 +20,7 @@ _ORIGINAL = [
     for pattern, name in [
         (r"^vision_encoder\.encoder\.model\.visual\.patch_embed\.linear\.", "vision.patch_emb."),
         (r"^vision_encoder\.encoder\.model\.visual\.norm\.", "vision.post_ln."),
+        (r"^vision_encoder\.encoder\.model\.visual\.pos_embed$", "vision.pos_emb"),
         (r"^vision_encoder\.encoder\.model\.visual\.", "vision."),
         (r"^vision_encoder\.projection\.mlp\.", "vision.proj_mlp."),
         (r"^(vision\.blocks\.\d+)\.norm([12])\.", r"\1.ln\2."),

@@ -1,0 +1,34 @@
+from typing import Any
+
+import torch
+
+from streamqa.model.moondream.config import MoondreamConfig
+from streamqa.model.moondream.model import Moondream
+from streamqa.model.moondream.network import Network
+from streamqa.model.moondream.prompts import PromptIds, Ref
+
+
+def test_released_model_has_the_released_tensors() -> None:
+    with torch.device("meta"):
+        tensors = Network(MoondreamConfig()).state_dict()
+    assert len(tensors) == 592
+    assert sum(tensor.numel() for tensor in tensors.values()) == 1_927_237_104
+    assert tuple(tensors["text.blocks.23.attn.qkv.weight"].shape) == (6144, 2048)
+    assert tuple(tensors["vision.proj_mlp.fc1.weight"].shape) == (8192, 2304)
+    assert tuple(tensors["region.size_features"].shape) == (2, 256)
+
+
+def test_nothing_but_weights_is_stored() -> None:
+    with torch.device("meta"):
+        assert list(Network(MoondreamConfig()).buffers()) == []
+
+
+def test_references_overwrite_their_placeholders_only(toy: Moondream) -> None:
+    region, wte = toy.network.region, toy.network.text.wte
+    box = Ref.of((0.25, 0.5, 0.75, 1.0))
+    plain, marked = PromptIds((1, 5, 6)), PromptIds((1, 5, 5, 6, 50, 5), (box,))
+    x: Any = toy.network.embed([plain, marked], [[7], []])
+    assert torch.equal(x[:5], wte[[1, 5, 6, 7, 1]])
+    torch.testing.assert_close(x[5:7], region.embed_coord(torch.tensor([[0.5], [0.75]])))
+    torch.testing.assert_close(x[7:8], region.embed_size(torch.tensor([[0.5, 0.5]])))
+    assert torch.equal(x[8:], wte[[50, 5]])
