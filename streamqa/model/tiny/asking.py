@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from streamqa.model.tiny import pointing
+from streamqa.model.tiny.data import Example
 from streamqa.model.tiny.grammar import questions_for, training_mix
 from streamqa.model.tiny.network import Network
 from streamqa.model.tiny.tokens import Asked, Packed, encode, pack
@@ -20,13 +22,15 @@ _LONG = ("caption", "describe")
 
 
 def training_questions(
-    known: Sequence[Facts], rng: random.Random, tokenizer: Tokenizer, start: int
+    examples: Sequence[Example], rng: random.Random, tokenizer: Tokenizer, start: int
 ) -> Packed:
-    """About 14 questions for each picture."""
-    batch = [
-        [encode(qa, tokenizer, thinking=rng.random() < 0.02) for qa in training_mix(facts, rng, 14)]
-        for facts in known
-    ]
+    """About 14 questions for each picture; every second picture is also asked for points or boxes."""
+    batch: list[list[Asked]] = []
+    for example in examples:
+        mix = training_mix(example.facts, rng, 14)
+        asked = [encode(qa, tokenizer, thinking=rng.random() < 0.02) for qa in mix]
+        region = pointing.ask(example.boxes, rng, tokenizer) if rng.random() < 0.5 else None
+        batch.append(asked if region is None else [region, *asked])
     return pack(batch, ROWS, WIDTH, start)
 
 
@@ -40,23 +44,25 @@ def validation_questions(
     return pack(batch, ROWS + 4, WIDTH, start)
 
 
-def logits(network: Network, features: Tensor, packed: Packed) -> tuple[Tensor, Tensor]:
-    """Logits (K, vocabulary), fp32, of the K positions that have a target, and those positions in the flat batch."""
-    embedded = network.text.wte[packed.tokens]
-    hidden = network.hidden(features, embedded, packed.positions, packed.mask.to(embedded.dtype))
+def logits(network: Network, features: Tensor, packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (K, vocabulary), fp32, of the K positions that have a target, those positions, and all hidden states."""
+    embedded = pointing.feed(network.region, network.text.wte[packed.tokens], packed)
+    hidden = network.hidden(features, embedded, packed.positions, packed.mask.to(embedded.dtype)).flatten(
+        0, 1
+    )
     asked = (packed.targets.flatten() >= 0).nonzero().squeeze(1)
-    return network.text.logits(hidden.flatten(0, 1)[asked]).float(), asked
+    return network.text.logits(hidden[asked]).float(), asked, hidden
 
 
 def loss(network: Network, features: Tensor, packed: Packed) -> tuple[Tensor, dict[str, float]]:
     """Mean loss of the answers' tokens, those of long answers at a third, and the share of right answers by type."""
-    scores, asked = logits(network, features, packed)
+    scores, asked, hidden = logits(network, features, packed)
     targets = packed.targets.flatten()[asked]
     weights = _weights(packed)[asked]
     each = F.cross_entropy(scores, targets, reduction="none")
-    return (each * weights).sum() / weights.sum(), {
-        k: r / n for k, (r, n) in right(scores, asked, packed).items()
-    }
+    where, errors = pointing.loss(network.region, hidden, packed)
+    shares = {k: r / n for k, (r, n) in right(scores, asked, packed).items()}
+    return (each * weights).sum() / weights.sum() + 0.15 * where, {**errors, **shares}
 
 
 def _weights(packed: Packed) -> Tensor:

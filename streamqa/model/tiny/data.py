@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from streamqa.model.tiny import pointing
 from streamqa.model.tiny.labels import Labels, label
 from streamqa.scenes import draw, sample
 from streamqa.scenes.script import CYCLE_S, GateScene
@@ -36,10 +37,11 @@ class Example:
     image: NDArray[np.uint8]
     labels: Labels
     facts: Facts
+    boxes: pointing.Boxes
 
     def flipped(self) -> Example:
         """Mirrored: no question asks for left or right."""
-        return Example(self.image[:, ::-1], self.labels.flipped(), self.facts)
+        return Example(self.image[:, ::-1], self.labels.flipped(), self.facts, pointing.flipped(self.boxes))
 
 
 def spoil(image: Image.Image, rng: random.Random, crop: int) -> NDArray[np.uint8]:
@@ -77,7 +79,8 @@ def examples(rng: random.Random, crop: int, grid: int, scripted: float = 0.5) ->
         scenes = moments(rng) if rng.random() < scripted else [sample.scene(rng) for _ in range(4)]
         for scene in scenes:
             known = facts(scene)
-            yield Example(spoil(draw.picture(scene), rng, crop), label(scene, known, grid), known)
+            image = spoil(draw.picture(scene), rng, crop)
+            yield Example(image, label(scene, known, grid), known, pointing.boxes(scene))
 
 
 class Pool:

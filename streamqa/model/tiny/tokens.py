@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +60,17 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Tokens of one question with its answer; `targets` is what each position must predict, -1 where nobody asks."""
+    """Tokens of one question with its answer; `targets` is what each position must predict, -1 where nobody asks.
+
+    `fed` and `wanted` belong to points and boxes: by position, the coordinate or size that is fed there instead of
+    the token, and the classes that must be decoded there.
+    """
 
     tokens: list[int]
     targets: list[int]
     type: str
+    fed: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    wanted: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def encode(qa: QA, tokenizer: Tokenizer, thinking: bool = False) -> Asked:
@@ -95,6 +101,15 @@ class Packed:
     group: Tensor
     mask: Tensor
     types: list[list[str]]
+    # Places are in the flat batch (B * N * T). Fed: coordinates (K,) and sizes (K, 2); asked for: their classes.
+    coord_at: Tensor
+    coord: Tensor
+    size_at: Tensor
+    size: Tensor
+    coord_asked: Tensor
+    coord_bin: Tensor
+    size_asked: Tensor
+    size_bin: Tensor
 
 
 def pack(batch: Sequence[Sequence[Asked]], rows: int, width: int, start: int) -> Packed:
@@ -103,6 +118,8 @@ def pack(batch: Sequence[Sequence[Asked]], rows: int, width: int, start: int) ->
     tokens, positions = np.zeros(shape, np.int64), np.full(shape, start, np.int64)
     targets, group = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
     types: list[list[str]] = []
+    fed: dict[int, tuple[float, ...]] = {}
+    wanted: dict[int, tuple[float, ...]] = {}
     for b, questions in enumerate(batch):
         used = [0] * rows
         kept: list[str] = []
@@ -114,12 +131,32 @@ def pack(batch: Sequence[Sequence[Asked]], rows: int, width: int, start: int) ->
             place = np.s_[b, row, used[row] : used[row] + size]
             tokens[place], targets[place], group[place] = question.tokens, question.targets, len(kept)
             positions[place] = np.arange(start, start + size)
+            first = (b * rows + row) * width + used[row]
+            fed.update({first + at: values for at, values in question.fed.items()})
+            wanted.update({first + at: values for at, values in question.wanted.items()})
             used[row] += size
             kept.append(question.type)
         types.append(kept)
     g = torch.from_numpy(group)
-    same = g[..., :, None] == g[..., None, :]
-    seen = same & torch.ones(width, width, dtype=torch.bool).tril()
-    mask = torch.where(seen, 0.0, -1e4).unsqueeze(1)
     flat = [torch.from_numpy(a).flatten(1) for a in (tokens, positions, targets)]
-    return Packed(flat[0], flat[1], flat[2], g.flatten(1), mask, types)
+    lists = [part for values in (fed, wanted) for part in (*_ones(values), *_pairs(values))]
+    lists[5], lists[7] = lists[5].long(), lists[7].long()
+    return Packed(flat[0], flat[1], flat[2], g.flatten(1), _mask(g), types, *lists)
+
+
+def _mask(group: Tensor) -> Tensor:
+    """Each question sees itself up to the present token."""
+    width = group.shape[-1]
+    same = group[..., :, None] == group[..., None, :]
+    seen = same & torch.ones(width, width, dtype=torch.bool).tril()
+    return torch.where(seen, 0.0, -1e4).unsqueeze(1)
+
+
+def _ones(values: dict[int, tuple[float, ...]]) -> tuple[Tensor, Tensor]:
+    found = {at: value for at, value in values.items() if len(value) == 1}
+    return torch.tensor(list(found), dtype=torch.long), torch.tensor([v[0] for v in found.values()])
+
+
+def _pairs(values: dict[int, tuple[float, ...]]) -> tuple[Tensor, Tensor]:
+    found = {at: value for at, value in values.items() if len(value) == 2}
+    return torch.tensor(list(found), dtype=torch.long), torch.tensor(list(found.values())).view(-1, 2)

@@ -111,9 +111,7 @@ class Trainer:
         seen, right = labels.loss(self.heads, features, [e.labels for e in examples])
         if not self.joint:
             return seen, right
-        packed = asking.training_questions(
-            [e.facts for e in examples], rng, self.tokenizer, self.recipe.sizes.prefix
-        )
+        packed = asking.training_questions(examples, rng, self.tokenizer, self.recipe.sizes.prefix)
         said, right = asking.loss(self.network, features, packed)
         return said + self.recipe.auxiliary * seen, {"seen": float(seen.detach()), **right}
 
@@ -131,9 +129,8 @@ class Trainer:
             packed = asking.validation_questions(
                 [e.facts for e in examples], rng, self.tokenizer, recipe.sizes.prefix, heldout
             )
-            for name, (good, asked) in asking.right(
-                *asking.logits(self.network, features, packed), packed
-            ).items():
+            scores, places, _ = asking.logits(self.network, features, packed)
+            for name, (good, asked) in asking.right(scores, places, packed).items():
                 before = total.get(name, (0, 0))
                 total[name] = (before[0] + good, before[1] + asked)
         self.optimizer.show(means=False)
