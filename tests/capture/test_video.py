@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,12 +181,14 @@ def as_somebody() -> Iterator[None]:
         os.seteuid(was)
 
 
-def test_an_unreadable_file_is_refused(clip: Path, tmp_path: Path) -> None:
-    path = tmp_path / "a.mp4"
-    path.write_bytes(clip.read_bytes())
-    path.chmod(0)
-    with as_somebody(), pytest.raises(SourceRefused, match="permission"):
-        FileSource(str(path)).open()
+def test_an_unreadable_file_is_refused(clip: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path: nobody else may even look into that
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "a.mp4"
+        path.write_bytes(clip.read_bytes())
+        path.chmod(0)
+        with as_somebody(), pytest.raises(SourceRefused, match="permission"):
+            FileSource(str(path)).open()
 
 
 def test_a_truncated_file_gives_what_it_has_and_says_that_the_rest_is_missing(
