@@ -151,12 +151,14 @@ class _Doors:
             await self._app(scope, receive, send)
             return
 
+        static = scope["path"] == "/" or scope["path"].startswith("/static/")
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers[name] = value
-                headers.setdefault("cache-control", "no-store" if scope["path"] != "/" else "no-cache")
+                headers.setdefault("cache-control", "no-cache" if static else "no-store")
             await send(message)
 
         if host_allowed(Headers(scope=scope).get("host"), self._host):

@@ -56,6 +56,7 @@ _INCOMING: TypeAdapter[Incoming] = TypeAdapter(Annotated[Incoming, Field(discrim
 # What pydantic calls it → our stable word for it.
 _CODES = {
     "json_invalid": "bad_json",
+    "string_unicode": "bad_json",
     "union_tag_invalid": "unknown_type",
     "union_tag_not_found": "unknown_type",
 }
@@ -75,8 +76,6 @@ def parse(data: str | bytes) -> Incoming:
         where = ".".join(str(part) for part in first["loc"])
         message = f"{where}: {first['msg']}" if where else first["msg"]
         raise ProtocolError(_CODES.get(first["type"], "bad_message"), message[:300]) from None
-    except ValueError as error:  # lone surrogates, numbers beyond what JSON readers take
-        raise ProtocolError("bad_json", str(error)[:300]) from None
 
 
 class _Outgoing(BaseModel):

@@ -109,6 +109,8 @@ class Server:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:  # beyond, the system would quietly take the remainder
+        raise ConfigError(f"serve.port must be 0 to 65535, got {port}")
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -124,8 +126,6 @@ def _bind(host: str, port: int) -> socket.socket:
         else:
             what = f"cannot listen on {host}:{port}: {error.strerror or error}; choose another serve.host"
         raise ConfigError(what) from error
-    except OverflowError as error:
-        raise ConfigError(f"serve.port must be 0 to 65535, got {port}") from error
 
 
 class _Http(uvicorn.Server):
@@ -164,6 +164,7 @@ class _HttpConnection(H11Protocol):
         super().__init__(**arguments)
         self._limits = limits
         self._overdue: asyncio.TimerHandle | None = None
+        self._handed_over = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         """A client is there."""
@@ -175,6 +176,8 @@ class _HttpConnection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes of a request came."""
         super().data_received(data)
+        if self._handed_over:  # h11 still believes that a body is to come
+            return
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._stop_waiting()
         elif self._overdue is None and not self.transport.is_closing():
@@ -183,6 +186,7 @@ class _HttpConnection(H11Protocol):
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """The transport goes over to the broadcaster."""
         self._stop_waiting()
+        self._handed_over = True
         super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:

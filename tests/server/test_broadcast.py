@@ -18,17 +18,19 @@ from streamqa.server.protocol import Filter
 
 def test_live_records_of_many_subscribers(site: Any, join: Any, answer: Any, status: Any, seqs: Any) -> None:
     async def scenario() -> None:
-        async with site.running(), join(site) as everything, join(site, types=["source"]) as states:
-            async with join(site, sources=["desk"], questions=["cars"]) as desk:
-                for peer in (everything, states, desk):
-                    assert await peer.synced() == []
-                logged = site.log.append(
-                    [answer(1), status("desk"), answer(2, source="desk", question="cars")]
-                )
-                site.server.broadcaster.publish(logged)
-                assert await everything.hear_until(3) == [item.payload for item in logged]
-                assert seqs(await states.hear_until(2)) == [2]
-                assert seqs(await desk.hear_until(3)) == [2, 3]  # states are not hidden by a question
+        async with (
+            site.running(),
+            join(site) as everything,
+            join(site, types=["source"]) as states,
+            join(site, sources=["desk"], questions=["cars"]) as desk,
+        ):
+            for peer in (everything, states, desk):
+                assert await peer.synced() == []
+            logged = site.log.append([answer(1), status("desk"), answer(2, source="desk", question="cars")])
+            site.server.broadcaster.publish(logged)
+            assert await everything.hear_until(3) == [item.payload for item in logged]
+            assert seqs(await states.hear_until(2)) == [2]
+            assert seqs(await desk.hear_until(3)) == [2, 3]  # states are not hidden by a question
 
     asyncio.run(scenario())
 
