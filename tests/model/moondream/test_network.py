@@ -5,6 +5,7 @@ import torch
 from streamqa.model.moondream.config import MoondreamConfig
 from streamqa.model.moondream.model import Moondream
 from streamqa.model.moondream.network import Network
+from streamqa.model.moondream.packing import Session
 from streamqa.model.moondream.prompts import PromptIds, Ref
 
 
@@ -32,3 +33,26 @@ def test_references_overwrite_their_placeholders_only(toy: Moondream) -> None:
     torch.testing.assert_close(x[5:7], region.embed_coord(torch.tensor([[0.5], [0.75]])))
     torch.testing.assert_close(x[7:8], region.embed_size(torch.tensor([[0.5, 0.5]])))
     assert torch.equal(x[8:], wte[[50, 5]])
+
+
+def test_everything_follows_the_weights_to_their_device() -> None:
+    # The meta device stands in for a GPU: an operation that mixes it with the CPU fails.
+    with torch.device("meta"):
+        network = Network(MoondreamConfig()).bfloat16()
+    crops = torch.empty(10, 378, 378, 3, dtype=torch.uint8, device="meta")
+    tokens = network.vision(crops, [(1, 1), (2, 4)])
+    assert tokens.shape == (2, 729, 2048)
+    prefix = network.prefix(tokens)
+    assert prefix.k_LBKTd.shape == (24, 2, 32, 730, 64)
+    session = Session(network.text, prefix, [0, 0, 1])
+    prompts = [PromptIds((1, 5, 5, 6, 9), (Ref.of((0, 0, 1, 1)),)), PromptIds((1, 2)), PromptIds((3,))]
+    hidden = session.feed(network.embed(prompts), [5, 2, 1])
+    session.keep([0, 2])
+    hidden = session.feed(network.text.embed(hidden[:2].argmax(-1)), [1, 1])
+    assert network.text.logits(hidden).shape == (2, 51200)
+    region = network.region
+    for embedded in (
+        region.embed_coord(region.decode_coord(hidden)),
+        region.embed_size(region.decode_size(hidden)),
+    ):
+        assert (embedded.shape, embedded.device.type, embedded.dtype) == ((2, 2048), "meta", torch.bfloat16)

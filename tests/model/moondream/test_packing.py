@@ -6,6 +6,7 @@ import torch
 
 from streamqa.model.moondream.model import Moondream
 from streamqa.model.moondream.packing import SLOT_STEP, Grouping, Session
+from streamqa.model.moondream.prompts import PromptIds, query
 from streamqa.model.moondream.text import Prefix
 
 CPU = torch.device("cpu")
@@ -158,3 +159,49 @@ def test_bfloat16_stays_near(golden: Any) -> None:
             got = model.network.text.logits(session.feed(model.network.text.embed(ids), [len(ids)])[-1:])[0]
             expected = golden.arrays[f"img{i}.p{j}.logits"][-1]
             assert (got - expected).norm() / expected.norm() <= 0.04
+
+
+@torch.inference_mode()
+def test_places_step_by_step(golden: Any) -> None:
+    network = golden.model.network
+    for i, image in enumerate(golden.data["images"]):
+        for kind in ("detect", "point"):
+            session = Session(network.text, golden.encoded[i].batch, [0])
+            ids = torch.tensor(image[kind]["prompt_ids"])
+            hidden = session.feed(network.text.embed(ids), [len(ids)])
+            golden.close(network.text.logits(hidden[-3:]), f"img{i}.{kind}.logits")
+            steps = [hidden[-1:]]
+            sizes = iter(image[kind]["size_bins"])
+            for n, coord in enumerate(image[kind]["coord_bins"]):
+                x = network.region.embed_coord(torch.tensor([[coord / 1024]]))
+                steps.append(session.feed(x, [1]))
+                if kind == "detect" and n % 2 == 1:
+                    size = torch.tensor([[2 ** (b / 1023 * 10 - 10) for b in next(sizes)]])
+                    steps.append(session.feed(network.region.embed_size(size), [1]))
+            golden.close(torch.cat(steps), f"img{i}.{kind}.step_hidden")
+            every = 3 if kind == "detect" else 2
+            golden.close(network.text.logits(torch.cat(steps[::every])), f"img{i}.{kind}.next_logits")
+
+
+@torch.inference_mode()
+def test_references_and_text_only_step_by_step(golden: Any) -> None:
+    network, config = golden.model.network, golden.model.config
+    cases = [
+        (
+            "text_only",
+            None,
+            PromptIds(tuple(golden.data["text_only"]["prompt_ids"])),
+            golden.data["text_only"],
+        )
+    ]
+    for i, image in enumerate(golden.data["images"]):
+        prompt = query(config, image["spatial"]["question_ids"], image["spatial"]["spatial_refs"])
+        cases.append((f"img{i}.spatial", golden.encoded[i].batch, prompt, image["spatial"]))
+    for name, prefix, prompt, truth in cases:
+        session = Session(network.text, prefix, [0])
+        hidden = session.feed(network.embed([prompt]), [len(prompt.ids)])
+        wanted = golden.arrays[f"{name}.logits"]
+        golden.close(network.text.logits(hidden[-len(wanted) :]), f"{name}.logits")
+        tokens = torch.tensor(truth["generated_ids"])
+        steps = torch.cat([hidden[-1:], *(session.feed(network.text.embed(t[None]), [1]) for t in tokens)])
+        golden.close(network.text.logits(steps), f"{name}.step_logits")
