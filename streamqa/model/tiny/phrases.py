@@ -63,9 +63,8 @@ YES_NO = Split(
 OPEN = Split(
     train=(
         "Tell me {s}.", "Please tell me {s}.", "Can you tell me {s}?", "Say {s}.", "I want to know {s}.",
-        "Do you know {s}?",
-        "Please say {s}.", "Could you say {s}?", "Find out {s}.", "Let me know {s}.", "Report {s}.",
-        "Check {s}.",
+        "Do you know {s}?", "Please say {s}.", "Could you say {s}?", "Find out {s}.", "Let me know {s}.",
+        "Report {s}.", "Check {s}.",
         "In this picture, {q}?", "Right now, {q}?", "{q} right now?", "Quick question: {q}?",
         "Looking at the picture, {q}?",
         "So {q}?", "Please, {q}?", "{q} at the moment?", "Look at the picture and say {s}.",
@@ -105,6 +104,8 @@ THERE = Clauses(
         ("are there {m}", "there are {m}"), ("is there {a} here", "there is {a} here"),
         ("do you notice {a}", "you notice {a}"),
         ("can {a} be found", "{a} can be found"), ("are any {m} in view", "any {m} are in view"),
+        ("have you seen {a}", "you have seen {a}"), ("does the picture include {a}", "the picture includes {a}"),
+        ("is {a} to be found", "{a} is to be found"), ("is there {a} somewhere", "there is {a} somewhere"),
     ),
     heldout=(
         ("does this picture have {a}", "this picture has {a}"), ("are any {m} visible", "any {m} are visible"),
@@ -190,12 +191,14 @@ CLAUSES: dict[str, Clauses] = {
     ),
     "day": Clauses(
         train=(("is it day", "it is day"), ("is it daytime", "it is daytime"),
-            ("is it light outside", "it is light outside"), ("is it bright outside", "it is bright outside")),
+            ("is it light outside", "it is light outside"), ("is it bright outside", "it is bright outside"),
+            ("is it daytime outside", "it is daytime outside")),
         heldout=(("is it day outside", "it is day outside"),),
     ),
     "night": Clauses(
         train=(("is it night", "it is night"), ("is it dark", "it is dark"),
-            ("is it nighttime", "it is nighttime"), ("is it dark outside", "it is dark outside")),
+            ("is it nighttime", "it is nighttime"), ("is it dark outside", "it is dark outside"),
+            ("is it nighttime outside", "it is nighttime outside")),
         heldout=(("is it night outside", "it is night outside"),),
     ),
     "at_gate": Clauses(
