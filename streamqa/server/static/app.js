@@ -5,12 +5,14 @@ import { listen } from "./wire.js";
 
 const PICTURE_EVERY_MS = 500;
 const CHANGES_SHOWN = 100;
+const OLD_MS = 5000; // and three ticks of the question: then the answer is shown as old
 
 const find = (id) => document.getElementById(id);
 const rows = new Map(); // "question\nsource" → row
 const figures = new Map(); // source → figure
 let clockSkewMs = 0; // server's wall clock minus ours
 let asked = new Map(); // question → its text
+let patience = new Map(); // question → age in ms at which an answer no longer counts as current
 
 function showConnection(state) {
   const element = find("connection");
@@ -22,6 +24,7 @@ function showConnection(state) {
 function hello(message) {
   clockSkewMs = Date.parse(message.at) - Date.now();
   asked = new Map(message.questions.map((question) => [question.id, question.ask]));
+  patience = new Map(message.questions.map(({ id, every_s }) => [id, OLD_MS + 3000 * every_s]));
   find("model").textContent = `${message.model.name}, ${message.model.revision}, on ${message.model.device}`;
   find("note").hidden = !message.model.note;
   find("note").textContent = message.model.note;
@@ -41,14 +44,14 @@ function rowOf(question, source) {
     state: make("span", { class: "state", text: "waiting" }),
     confidence: make("td", { class: "number" }),
     time: make("time"),
-    age: make("td", { class: "number" }),
+    age: make("td", { class: "number age" }),
   };
   const name = make("th", { scope: "row", text: asked.get(question) ?? question }, make("small", { text: question }));
   const line = make(
     "tr", {}, name, make("td", { text: source }), cells.value, make("td", {}, cells.state),
     cells.confidence, make("td", {}, cells.time), cells.age,
   );
-  const row = { ...cells, shownAt: null };
+  const row = { ...cells, line, question, shownAt: null };
   rows.set(key, row);
   find("answers").append(line);
   return row;
@@ -66,6 +69,7 @@ function answer(record) {
   row.time.textContent = timeText(record);
   row.time.dateTime = record.captured_at ?? "";
   row.shownAt = record.captured_at ? Date.parse(record.captured_at) : null;
+  row.line.classList.remove("old");
   if (!record.captured_at) row.age.textContent = "recorded";
   if (record.changed) {
     change(record, `${asked.get(record.question) ?? record.question}`, value ?? insteadText(record.state), record.state);
@@ -132,9 +136,15 @@ function gap(message) {
   change({ at: new Date().toISOString() }, message.reason.replaceAll("_", " "), text, "gap");
 }
 
+// Runs whether or not anything arrives: an answer must not look current because the connection is gone.
 setInterval(() => {
   const now = Date.now() + clockSkewMs;
-  for (const row of rows.values()) if (row.shownAt !== null) row.age.textContent = ageText(now - row.shownAt);
+  for (const row of rows.values()) {
+    if (row.shownAt === null) continue;
+    const age = now - row.shownAt;
+    row.age.textContent = ageText(age);
+    row.line.classList.toggle("old", age > (patience.get(row.question) ?? OLD_MS));
+  }
 }, 200);
 
 find("changes").append(make("li", { class: "empty", text: "nothing yet" }));
