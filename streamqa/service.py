@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from dataclasses import replace
 from streamqa.errors import StreamQAError
 from streamqa.pipeline import Parts, Pipeline
 from streamqa.server.context import ServerContext
+from streamqa.server.listen import Door
 from streamqa.server.server import Server
 from streamqa.sinks.base import Logged
 
@@ -57,13 +57,13 @@ class LoopSink:
 
 async def run_service(
     parts: Parts,
-    listener: socket.socket,
+    door: Door,
     stop: threading.Event,
     *,
     for_s: float | None = None,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve on `listener` and run the line until `stop` is set, or for `for_s` seconds.
+    """Serve at `door` and run the line until `stop` is set, or for `for_s` seconds.
 
     `on_ready` gets the page's address once subscribers can connect; then the first frame is read.
 
@@ -82,8 +82,8 @@ async def run_service(
         latest=pipeline.latest,
         ready=pipeline.trouble,
     )
-    server = Server(context, listener)
-    sink.attach(server.publish)
+    server = Server(context, door)
+    sink.attach(server.broadcaster.publish)
     await server.start()
     try:
         on_ready(server.url)

@@ -18,6 +18,7 @@ from streamqa.client import backoff_s, subscribe, subscribe_sync, websocket_url
 from streamqa.errors import ConfigError, ProtocolError
 from streamqa.metrics import Metrics
 from streamqa.server.context import Limits, ServerContext
+from streamqa.server.listen import listen
 from streamqa.server.server import Server
 from streamqa.sinks.log import AnswerLog
 from streamqa.types import ModelInfo, SourceStatus
@@ -40,7 +41,7 @@ class Site:
     async def __aenter__(self) -> Site:
         self.log = AnswerLog(self.path)
         context = ServerContext(self.log, Metrics(), ("gate", "desk"), (), MODEL, lambda _: None, lambda: [])
-        self.server = Server(context, "127.0.0.1", self.port, self.limits)
+        self.server = Server(context, listen("127.0.0.1", self.port), self.limits)
         await self.server.start()
         self.port = self.server.port
         return self

@@ -70,7 +70,7 @@ def _port(wanted: int | None, host: str, usual: int) -> int:
     """The port that was asked for, else the usual one, else, where that is taken, any free one."""
     if wanted is not None:
         return wanted
-    from streamqa.server.server import listen
+    from streamqa.server.listen import listen
 
     try:
         listen(host, usual).close()

@@ -70,14 +70,14 @@ def serve(
     from streamqa.metrics import Metrics
     from streamqa.model.base import open_model
     from streamqa.pipeline import Parts
-    from streamqa.server.server import listen
+    from streamqa.server.listen import listen
     from streamqa.service import run_service
     from streamqa.sinks.log import AnswerLog
 
     specs = source_specs(config)
     stop = threading.Event()
     with (
-        closing(listen(config.serve.host, config.serve.port if port is None else port)) as listener,
+        closing(listen(config.serve.host, config.serve.port if port is None else port)) as door,
         closing(AnswerLog(config.log.path)) as log,
         closing(
             open_model(config.model.name, Path(config.model.path) if config.model.path else None)
@@ -85,7 +85,7 @@ def serve(
         stop_on_signal(stop),
     ):
         parts = Parts(config.standing(), specs, model, log, tuple(sinks), Metrics())
-        asyncio.run(run_service(parts, listener, stop, for_s=for_s, on_ready=on_ready or _announce))
+        asyncio.run(run_service(parts, door, stop, for_s=for_s, on_ready=on_ready or _announce))
 
 
 def _announce(url: str) -> None:

@@ -8,7 +8,6 @@ them, is ours. Left to itself with one stalled client, shutting down took 19.5 s
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +19,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from streamqa.errors import ConfigError
 from streamqa.server.app import make_app
 from streamqa.server.broadcast import Broadcaster
 from streamqa.server.context import Limits, ServerContext
 from streamqa.server.doors import host_allowed, origin_allowed
+from streamqa.server.listen import Door
 
 WEBSOCKET_PATH = "/ws"
 
@@ -33,18 +32,12 @@ _GRACE_S = 1.0  # for HTTP responses under way when the server stops
 
 
 class Server:
-    """HTTP and websockets on one port, in the running event loop.
+    """HTTP and websockets on one port, in the running event loop."""
 
-    Binding happens here, so that a port in use is reported before anything is loaded: raises `ConfigError`.
-    """
-
-    def __init__(
-        self, context: ServerContext, host: str = "127.0.0.1", port: int = 8765, limits: Limits | None = None
-    ) -> None:
+    def __init__(self, context: ServerContext, door: Door, limits: Limits | None = None) -> None:
+        """`door` is bound already: a port in use is reported before anything heavy is loaded. Closed by `stop`."""
         self._limits = limits or Limits()
-        self._host = host
-        self._socket = _bind(host, port)
-        self.port: int = self._socket.getsockname()[1]
+        self._host, self._socket, self.port = door.host, door.socket, door.port
         self.broadcaster = Broadcaster(context, self._check, self._limits)
         self._http = _Http(self._config(context))
         self._task: asyncio.Task[None] | None = None
@@ -106,26 +99,6 @@ class Server:
         if len(origin) > 1 or not origin_allowed(origin[0] if origin else None, host[0]):
             return connection.respond(403, "pages of other sites may not connect\n")
         return None
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65535:  # beyond, the system would quietly take the remainder
-        raise ConfigError(f"serve.port must be 0 to 65535, got {port}")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=512)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = (
-                f"port {port} on {host} is in use; stop the program that has it, or choose another serve.port"
-            )
-        elif error.errno == errno.EACCES:
-            what = f"port {port} on {host} needs more rights; choose a serve.port above 1023"
-        else:
-            what = f"cannot listen on {host}:{port}: {error.strerror or error}; choose another serve.host"
-        raise ConfigError(what) from error
 
 
 class _Http(uvicorn.Server):

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from streamqa.metrics import Metrics
 from streamqa.server.context import Limits, ServerContext
+from streamqa.server.listen import listen
 from streamqa.server.server import Server
 from streamqa.sinks.log import AnswerLog
 from streamqa.types import Answer, Decision, ModelInfo, Question, Reading, Record, SourceStatus
@@ -70,7 +71,7 @@ class Site:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Site]:
         self.log = AnswerLog(self.path)
-        self.server = Server(self.context(), "127.0.0.1", self.port, self.limits)
+        self.server = Server(self.context(), listen("127.0.0.1", self.port), self.limits)
         try:
             await self.server.start()
             try:

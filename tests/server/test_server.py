@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from streamqa.errors import ConfigError
+from streamqa.server.listen import listen
 from streamqa.server.server import Server
 
 UPGRADE = (
@@ -42,7 +43,7 @@ def test_a_port_in_use_is_one_line_that_says_what_to_do(site: Any) -> None:
     async def scenario() -> None:
         async with site.running():
             with pytest.raises(ConfigError) as caught:
-                Server(site.context(), "127.0.0.1", site.server.port)
+                listen("127.0.0.1", site.server.port)
             message = str(caught.value)
             assert f"port {site.server.port} on 127.0.0.1 is in use" in message
             assert "choose another serve.port" in message
@@ -58,7 +59,7 @@ def test_an_address_that_is_not_ours(site: Any, host: str, port: int) -> None:
     async def scenario() -> None:
         async with site.running():
             with pytest.raises(ConfigError, match=r"serve\.(host|port)"):
-                Server(site.context(), host, port)
+                listen(host, port)
 
     asyncio.run(scenario())
 
@@ -67,7 +68,7 @@ def test_the_address_that_people_open(site: Any) -> None:
     async def scenario() -> None:
         async with site.running():
             assert site.server.url == f"http://127.0.0.1:{site.server.port}/"
-            everywhere = Server(site.context(), "0.0.0.0", 0)
+            everywhere = Server(site.context(), listen("0.0.0.0", 0))
             assert everywhere.url == f"http://127.0.0.1:{everywhere.port}/"
             await everywhere.stop()
             await everywhere.stop()

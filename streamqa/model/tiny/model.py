@@ -35,7 +35,8 @@ def load(spec: str, directory: Path | None = None) -> Moondream:
     measured = _measured(folder)
     weights = folder / "model.safetensors"
     found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "missing"
-    if found != measured["sha256"]:
+    expected: str = measured["sha256"]["model.safetensors"]
+    if found != expected:
         raise ModelError(
             f"{weights} is {found[:12]}, the measured table beside it speaks of {measured['sha256'][:12]}; "
             "install streamqa again"

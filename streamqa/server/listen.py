@@ -1,0 +1,52 @@
+"""Takes the port, before anything heavy is imported or loaded: a port in use is then told at once."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass
+
+from streamqa.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A bound and listening socket, and the host name that it was bound under."""
+
+    host: str
+    socket: socket.socket
+
+    @property
+    def port(self) -> int:
+        """The port, also where 0 was asked for."""
+        port: int = self.socket.getsockname()[1]
+        return port
+
+    def close(self) -> None:
+        """Give the port back; may be called twice."""
+        self.socket.close()
+
+
+def listen(host: str, port: int) -> Door:
+    """Bind `host`:`port` (0: any free port) and listen.
+
+    Raises:
+        ConfigError: the port is in use or needs more rights, or the host is none of this machine.
+    """
+    if not 0 <= port <= 65535:  # beyond, the system would quietly take the remainder
+        raise ConfigError(f"serve.port must be 0 to 65535, got {port}")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return Door(host, socket.create_server(address[:2], family=family, backlog=512))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            what = (
+                f"port {port} on {host} is in use; stop the program that has it, or choose another serve.port"
+            )
+        elif error.errno == errno.EACCES:
+            what = f"port {port} on {host} needs more rights; choose a serve.port above 1023"
+        else:
+            what = f"cannot listen on {host}:{port}: {error.strerror or error}; choose another serve.host"
+        raise ConfigError(what) from error
