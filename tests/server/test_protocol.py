@@ -84,7 +84,7 @@ def test_messages_that_are_not(data: str | bytes, code: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.one_of(st.text(st.characters()), st.binary(), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(
@@ -272,7 +272,7 @@ class World:
 STEPS = ("connect", "disconnect", "publish", "replay", "pause", "resume", "retain", "read", "read", "read")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     steps=st.lists(st.sampled_from(STEPS) | st.sampled_from(["+a", "+a", "+b"]), max_size=80),
     page=st.integers(1, 4),
