@@ -224,8 +224,7 @@ class Moondream:
 
     def close(self) -> None:
         """Free the weights."""
-        del self.network
-        self._answerer = None
+        self.network.to_empty(device="meta")
 
     def _answer_together(self, answerer: Answerer, requests: Sequence[Request]) -> list[list[Generation]]:
         results: dict[int, list[Generation]] = {}

@@ -1,7 +1,9 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from streamqa.errors import ConfigError
 from streamqa.model.moondream import answering
@@ -139,3 +141,10 @@ def test_tokenised_options_are_kept_but_not_for_ever(
     for n in range(9):
         answerer.trie((Option(n, (f"x{n}",)),))
     assert len(answerer._tries) <= 3
+
+
+def test_bfloat16_answers_everything(toy_dir: Path, toy_images: list[Any]) -> None:
+    half = Moondream.from_pretrained(toy_dir, dtype=torch.bfloat16)
+    groups = half.answer([Request(image, EVERY) for image in toy_images])
+    assert {generation.finish for group in groups for generation in group} <= {"eos", "length", "scored"}
+    assert half.info.dtype == "bfloat16"

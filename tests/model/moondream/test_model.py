@@ -158,6 +158,9 @@ def test_backend_opens_a_directory(toy_dir: Path) -> None:
     for opened in (open_model("moondream2", toy_dir), open_model(f"moondream2:{toy_dir}")):
         assert opened.answer([Request(None, (Prompt("What?", max_tokens=2),))])[0][0].finish != "error"
         opened.close()
+        opened.close()
+        with pytest.raises(ModelError):
+            opened.answer([Request(None, (Prompt("What?"),))])
 
 
 def _one_line(*words: str) -> Any:
