@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from streamqa.errors import StreamQAError
@@ -16,6 +17,7 @@ from streamqa.server.server import Server
 from streamqa.sinks.base import Logged
 
 _LOOK_UP_S = 0.05
+_PATIENCE_S = 1.0
 _PENDING = 64  # batches on their way into the event loop; then the writer waits
 _logger = logging.getLogger(__name__)
 
@@ -23,12 +25,12 @@ _logger = logging.getLogger(__name__)
 class LoopSink:
     """Hands records from the writer's thread to a function in the event loop, in order.
 
-    Queue policy: it waits. At most `_PENDING` batches are on their way; a loop that does not come round for
-    `timeout_s` loses the batch for live subscribers, who then get it by its number from the log.
+    Queue policy: it waits. At most `_PENDING` batches are on their way; while the loop does not come round, the
+    writer waits, then the engine, and capture keeps the newest frames only. Nothing is lost on this way.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeout_s: float = 5.0) -> None:
-        self._loop, self._timeout_s = loop, timeout_s
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._room = threading.BoundedSemaphore(_PENDING)
         self._publish: Callable[[Sequence[Logged]], None] | None = None
 
@@ -37,14 +39,15 @@ class LoopSink:
         self._publish = publish
 
     def write(self, records: Sequence[Logged]) -> None:
-        """Hand `records` on."""
-        if not self._room.acquire(timeout=self._timeout_s):
-            _logger.warning("the event loop is stuck; subscribers get %d records late", len(records))
-            return
-        try:
+        """Hand `records` on; once the loop is closed there is nobody left to hand them to."""
+        while not self._room.acquire(timeout=_PATIENCE_S):
+            if self._loop.is_closed():
+                return
+            _logger.warning(
+                "the event loop is stuck; subscribers wait for records from %d on", records[0].seq
+            )
+        with suppress(RuntimeError):  # the loop is closed: the log has the records
             self._loop.call_soon_threadsafe(self._deliver, records)
-        except RuntimeError:  # the loop is closed: the log has the records
-            self._room.release()
 
     def close(self) -> None:
         """Nothing is held."""

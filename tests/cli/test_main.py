@@ -1,17 +1,9 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from streamqa.version import __version__
-
-
-def streamqa(*arguments: str, cwd: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "streamqa.cli.main", *arguments]
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, env=env, **options)  # type: ignore[call-overload,no-any-return]
+from tests.cli.process import streamqa
 
 
 def test_help_names_every_command() -> None:

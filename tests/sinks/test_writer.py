@@ -68,13 +68,17 @@ class Failing:
     def close(self) -> None: ...
 
 
+def put_many(writer: RecordWriter) -> None:
+    for _ in range(10_000):
+        writer.put([status(2)])
+
+
 def test_a_failure_is_told_to_whoever_writes_next() -> None:
     with closing(AnswerLog(":memory:")) as log:
         writer = RecordWriter(log, [Failing()], Metrics())
         writer.start()
         writer.put([status(1)])
         with pytest.raises(StreamQAError, match="no space left"):
-            for _ in range(10_000):
-                writer.put([status(2)])
+            put_many(writer)
         assert isinstance(writer.failure, OSError)
         writer.close()

@@ -38,7 +38,7 @@ def load(spec: str, directory: Path | None = None) -> Moondream:
     expected: str = measured["sha256"]["model.safetensors"]
     if found != expected:
         raise ModelError(
-            f"{weights} is {found[:12]}, the measured table beside it speaks of {measured['sha256'][:12]}; "
+            f"{weights} is {found[:12]}, the measured table beside it speaks of {expected[:12]}; "
             "install streamqa again"
         )
     info = ModelInfo("tiny", found[:8], "cpu", "float32", TASKS, NOTE)

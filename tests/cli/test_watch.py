@@ -1,0 +1,28 @@
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.cli.process import COMMAND, ENVIRONMENT, streamqa
+from tests.test_service import a_running_service
+
+
+def test_watch_prints_the_answers_from_a_number_on_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+    with a_running_service(tmp_path) as service:
+        watch = subprocess.Popen(
+            [*COMMAND, "watch", service.websocket, "--since", "0", "--format", "jsonl"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+        assert watch.stdout is not None
+        answers = [json.loads(watch.stdout.readline()) for _ in range(5)]
+        watch.send_signal(signal.SIGINT)
+        watch.stdout.close()
+        assert watch.wait(20) == 130
+    assert {answer["type"] for answer in answers} == {"answer"}
+    assert [answer["t_s"] for answer in answers] == [0.0, 0.2, 0.4, 0.6, 0.8]
+
+
+def test_an_address_that_is_none_is_a_usage_error() -> None:
+    result = streamqa("watch", "ftp://host/")
+    assert result.returncode == 2
+    assert "no address of a streamqa server" in result.stderr

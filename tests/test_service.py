@@ -1,0 +1,154 @@
+import asyncio
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamqa.capture.source import SourceSpec
+from streamqa.client import subscribe
+from streamqa.errors import StreamQAError
+from streamqa.metrics import Metrics
+from streamqa.pipeline import Parts
+from streamqa.server.listen import listen
+from streamqa.service import LoopSink, run_service
+from streamqa.sinks.base import Logged
+from streamqa.sinks.log import AnswerLog
+from tests.clips import PERSON, bright_model, bright_when
+
+
+@dataclass
+class Service:
+    http: str
+    stop: threading.Event
+    failure: BaseException | None = None
+
+    @property
+    def websocket(self) -> str:
+        return self.http.replace("http://", "ws://") + "ws"
+
+
+def run(folder: Path, service: Service, ready: threading.Event, sinks: Sequence[Any], door: Any) -> None:
+    clip = bright_when(folder / "clip.mp4", lambda t_s: t_s >= 1.0)
+
+    def on_ready(url: str) -> None:
+        service.http = url
+        ready.set()
+
+    try:
+        with closing(AnswerLog(folder / "answers.db")) as log:
+            spec = SourceSpec("clip", str(clip), pace="realtime", loop=True)
+            parts = Parts((PERSON,), (spec,), bright_model(), log, tuple(sinks), Metrics())
+            asyncio.run(run_service(parts, door, service.stop, on_ready=on_ready))
+    except StreamQAError as error:
+        service.failure = error
+    finally:
+        ready.set()
+
+
+@contextmanager
+def a_running_service(folder: Path, sinks: Sequence[Any] = ()) -> Iterator[Service]:
+    """A service on a bright and dark clip for ever, in a thread of its own."""
+    service, ready = Service("", threading.Event()), threading.Event()
+    thread = threading.Thread(target=run, args=(folder, service, ready, sinks, listen("127.0.0.1", 0)))
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield service
+    finally:
+        service.stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+async def first_answers(url: str, count: int) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = []
+    messages = subscribe(url, since=0)
+    async for message in messages:
+        if message["type"] == "answer":
+            answers.append(message)
+        if len(answers) == count:
+            break
+    await messages.aclose()  # type: ignore[attr-defined]  # an async generator
+    return answers
+
+
+def test_from_a_clip_to_a_subscriber_and_the_same_over_rest(tmp_path: Path) -> None:
+    with a_running_service(tmp_path) as service:
+        answers = asyncio.run(asyncio.wait_for(first_answers(service.websocket, 8), 30))
+        with urllib.request.urlopen(f"{service.http}api/records?type=answer&limit=8", timeout=10) as response:
+            assert json.load(response)["records"] == answers
+        with urllib.request.urlopen(f"{service.http}sources/clip/latest.jpg", timeout=10) as response:
+            assert response.read(3) == b"\xff\xd8\xff"
+        with urllib.request.urlopen(f"{service.http}metrics", timeout=10) as response:
+            assert (
+                'streamqa_answers_total{question="person",source="clip",state="ok"}'
+                in response.read().decode()
+            )
+    assert [answer["value"] for answer in answers] == [False] * 5 + [True] * 3
+    assert all(answer["captured_at"] and answer["clock"] == "arrival" for answer in answers)
+    assert service.failure is None
+
+
+def test_a_log_that_fails_ends_the_service_with_the_reason(tmp_path: Path) -> None:
+    class Full:
+        def write(self, records: Sequence[Logged]) -> None:
+            raise OSError("no space left on device")
+
+        def close(self) -> None: ...
+
+    service, ready = Service("", threading.Event()), threading.Event()
+    run(tmp_path, service, ready, [Full()], listen("127.0.0.1", 0))
+    assert "no space left on device" in str(service.failure)
+
+
+def test_records_reach_the_loop_in_order_and_a_closed_loop_costs_nothing() -> None:
+    loop = asyncio.new_event_loop()
+    sink, seen = LoopSink(loop), []
+    sink.attach(lambda records: seen.extend(record.seq for record in records))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    for seq in range(1, 201):
+        sink.write([Logged(seq, {})])
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+    assert seen == list(range(1, 201))
+    sink.write([Logged(201, {})])
+    sink.close()
+
+
+def test_a_loop_that_is_stuck_makes_the_writer_wait_and_loses_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.new_event_loop()
+    sink, seen = LoopSink(loop), []
+    sink.attach(lambda records: seen.extend(record.seq for record in records))
+    writer = threading.Thread(target=lambda: [sink.write([Logged(seq, {})]) for seq in range(1, 101)])
+    writer.start()
+    writer.join(1.5)
+    assert writer.is_alive()
+    assert "stuck" in caplog.text
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    writer.join(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+    assert seen == list(range(1, 101))
+
+
+def test_a_writer_that_waits_for_a_closed_loop_goes_free() -> None:
+    loop = asyncio.new_event_loop()  # never runs
+    sink = LoopSink(loop)
+    writer = threading.Thread(target=lambda: [sink.write([Logged(seq, {})]) for seq in range(1, 101)])
+    writer.start()
+    writer.join(0.2)
+    loop.close()
+    writer.join(10)
+    assert not writer.is_alive()
