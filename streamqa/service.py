@@ -40,14 +40,14 @@ class LoopSink:
 
     def write(self, records: Sequence[Logged]) -> None:
         """Hand `records` on; once the loop is closed there is nobody left to hand them to."""
-        while not self._room.acquire(timeout=_PATIENCE_S):
-            if self._loop.is_closed():
+        while not self._loop.is_closed():
+            if self._room.acquire(timeout=_PATIENCE_S):
+                with suppress(RuntimeError):  # closed just now: the log has the records
+                    self._loop.call_soon_threadsafe(self._deliver, records)
                 return
             _logger.warning(
                 "the event loop is stuck; subscribers wait for records from %d on", records[0].seq
             )
-        with suppress(RuntimeError):  # the loop is closed: the log has the records
-            self._loop.call_soon_threadsafe(self._deliver, records)
 
     def close(self) -> None:
         """Nothing is held."""
