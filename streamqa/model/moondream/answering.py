@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from streamqa.errors import ConfigError
 from streamqa.model.moondream.config import MoondreamConfig
 from streamqa.model.moondream.generate import (
     REGION_FEEDS,
@@ -61,18 +62,14 @@ class Answerer:
         return self.network.config
 
     def answer(self, prefix: Prefix | None, prompts: Sequence[Sequence[Prompt]]) -> list[list[Generation]]:
-        """One generation per prompt, for each picture of `prefix`; without a prefix, about no picture.
-
-        Raises:
-            ConfigError: two options of a prompt cannot be told apart.
-        """
+        """One generation per prompt, for each picture of `prefix`; without a prefix, about no picture."""
         flat = [(image, prompt) for image, group in enumerate(prompts) for prompt in group]
         results: dict[int, Generation] = {}
         jobs: list[Job] = []
         for slot, (image, prompt) in enumerate(flat):
             try:
                 jobs.append(self._job(slot, image, prompt, prefix))
-            except ValueError as problem:
+            except (ValueError, ConfigError) as problem:  # of this prompt alone: the others are answered
                 results[slot] = failed(str(problem))
         together = [job for job in jobs if job.prompt.task in ("query", "caption")]
         results |= self._texts(prefix, together)

@@ -75,8 +75,8 @@ def fetch(file: PinnedFile) -> Path:
     except Exception as error:  # the hub's HTTP client raises classes of its own, which differ by version
         raise ModelError(
             f"moondream2: no {describe(file)} here, and it could not be downloaded ({type(error).__name__});"
-            f" put {WEIGHTS.name} and the {TOKENIZER.name} of {TOKENIZER.repo} into a directory and give that;"
-            f" {ADVICE}"
+            f" put {WEIGHTS.name} and the {TOKENIZER.name} of {TOKENIZER.repo} into a folder and give it with"
+            f" --model-path; {ADVICE}"
         ) from error
     try:
         check_sha256(path, file)

@@ -210,7 +210,6 @@ class Moondream:
 
         Raises:
             ModelError: no tokenizer, or the device failed (lost, out of memory).
-            ConfigError: two options of a prompt cannot be told apart.
         """
         answerer = self._text_model()
         results: list[list[Generation]] = []
