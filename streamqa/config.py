@@ -81,6 +81,12 @@ class SourceConfig(_Short):
     pace: Literal["fast", "realtime"] = Field("fast", description="files: all frames, or as a live source")
     loop: bool = Field(False, description="files at pace realtime: start again at the end")
 
+    @model_validator(mode="after")
+    def _loop_has_an_effect(self) -> SourceConfig:
+        if self.loop and self.pace != "realtime":
+            raise ValueError("loop has no effect without pace: realtime; add it, or leave loop out")
+        return self
+
 
 class DecideConfig(_Strict):
     """At least k of the last n readings."""
@@ -247,7 +253,16 @@ def _explained(error: Any, document: Document) -> tuple[tuple[int, int], str]:
     if "[key]" in error["loc"]:
         what = "an id has 1 to 64 letters, digits, '_', '-' or '.', and begins with a letter or a digit"
         return document.position(path, key=True), f"{dotted}: {what}"
-    return document.position(path), f"{dotted}: {error['msg'].removeprefix('Value error, ')}"
+    return document.position(path), f"{dotted}: {_words(error)}"
+
+
+def _words(error: Any) -> str:
+    """What pydantic found, and what to write instead; a value is never quoted, it may hold a secret."""
+    if error["type"] in ("dict_type", "model_type"):
+        return "empty" if error["input"] is None else "needs lines of the form `key: value`"
+    if error["type"] == "string_type" and not isinstance(error["input"], dict | list):
+        return "is no text; put it in quotes"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _known_keys(path: tuple[Any, ...]) -> list[str]:
@@ -287,8 +302,13 @@ def _crosswise(document: Document) -> list[tuple[tuple[int, int], str]]:
             place = document.position(("questions", name, problem.field))
             problems.append((place, f"questions.{name}.{problem.field}: {problem.message}"))
         asked = item.get("sources") if isinstance(item, dict) else None
-        for index, source in enumerate(asked or ()):
-            if isinstance(sources, dict) and source not in sources:
+        if asked == []:
+            place = document.position(("questions", name, "sources"))
+            problems.append(
+                (place, f"questions.{name}.sources: empty, so it would never be asked; name some")
+            )
+        for index, source in enumerate(asked if isinstance(asked, list) else ()):
+            if isinstance(source, str) and isinstance(sources, dict) and source not in sources:
                 place = document.position(("questions", name, "sources", index))
                 hint = _suggestion(str(source), [str(s) for s in sources])
                 problems.append((place, f"questions.{name}.sources: unknown source {source!r}{hint}"))
@@ -309,7 +329,7 @@ def questions_from_texts(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"--{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise ConfigError(f"--{where}: {_words(first)}") from None
     questions = tuple(item.question(f"q{number}") for number, item in enumerate(items, 1))
     for question in questions:
         check_question(question)

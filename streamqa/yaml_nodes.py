@@ -59,8 +59,8 @@ class Document:
 def parse(text: str, environ: Mapping[str, str] = os.environ) -> Document:
     """Parse `text`; syntax errors, double keys and unset variables become `problems`."""
     document = Document()
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is not None:
             document.data = _Builder(loader, document, environ).build(node, ())
@@ -72,8 +72,6 @@ def parse(text: str, environ: Mapping[str, str] = os.environ) -> Document:
         document.problems.append(((1, 1), f"not valid YAML: {' '.join(str(error).split())}"))
     except RecursionError:
         document.problems.append(((1, 1), "not valid YAML: nested far too deep"))
-    finally:
-        loader.dispose()
     return document
 
 
@@ -101,7 +99,11 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        value = self._loader.construct_object(node, deep=True)
+        try:
+            value = self._loader.construct_object(node, deep=True)
+        except (ValueError, KeyError):  # looks like a date or a number, or is tagged as one, and is none
+            self._problem(node, f"{_dotted(path)}: is no {node.tag.rpartition(':')[2]}; put it in quotes")
+            return node.value
         return self._expanded(value, node) if isinstance(value, str) else value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

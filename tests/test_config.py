@@ -137,3 +137,37 @@ def test_an_unset_secret_is_an_error_with_its_place_and_without_other_secrets() 
         parse_config('sources: {a: "rtsp://u:${PW}@${HOST}/x"}', "c.yaml", {"PW": "s3cret"})
     assert "HOST is not set" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["5", "gate", "[[gate]]", "{gate: 1}", "[1]"])
+def test_sources_of_a_question_that_are_no_list_of_texts_are_one_mistake(written: str) -> None:
+    (line,) = mistakes(f"sources: {{gate: a.mp4}}\nquestions: {{q: {{ask: 'Open?', sources: {written}}}}}")
+    assert line.startswith("c.yaml:2:")
+    assert "questions.q.sources" in line
+
+
+def test_a_question_that_would_be_asked_of_nothing_is_refused() -> None:
+    (line,) = mistakes("sources: {gate: a.mp4}\nquestions: {q: {ask: 'Open?', sources: []}}")
+    assert "never be asked" in line
+
+
+def test_a_setting_without_effect_is_refused() -> None:
+    (line,) = mistakes("sources: {a: {url: a.mp4, loop: true}}")
+    assert line.startswith("c.yaml:1:14: sources.a: loop has no effect")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("sources:\n", "sources: empty"),
+        ("sources: {a: null}", "sources.a: empty"),
+        ("questions: {q: 'Anybody?'}", "questions.q: needs lines of the form"),
+        (
+            "questions: {q: {ask: 'Which?', kind: choice, choices: [1, two]}}",
+            "choices.0: is no text; put it in",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_shape_says_what_to_write(text: str, what: str) -> None:
+    (line,) = mistakes(text)
+    assert what in line

@@ -49,3 +49,18 @@ def test_an_alias_of_itself_ends() -> None:
 
 def test_a_million_brackets_end() -> None:
     assert parse("[" * 100_000).problems
+
+
+def test_what_looks_like_a_date_or_a_number_and_is_none_has_a_place() -> None:
+    text = f"a: 2026-99-99\nb: !!int x\nc: !!bool x\nd: {'9' * 5000}\n"
+    places = [place for place, what in parse(text).problems if "put it in quotes" in what]
+    assert places == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_characters_that_yaml_does_not_have_are_a_problem_and_no_exception() -> None:
+    ((_, what),) = parse("a: \0").problems
+    assert "not valid YAML" in what
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read_over() -> None:
+    assert parse("\ufeffa: 1\r\nb: 2\r\n").data == {"a": 1, "b": 2}
