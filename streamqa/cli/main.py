@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from streamqa.cli import ask, check, demo, models, scene, serve, watch
+from streamqa.cli import ask, bench, check, demo, models, scene, serve, watch
 from streamqa.cli.signals import Interrupted, interruptible
 from streamqa.errors import EXIT_INTERRUPTED, StreamQAError
 from streamqa.version import __version__
@@ -34,6 +34,7 @@ app.command("watch")(watch.command)
 app.command("check")(check.command)
 app.command("models")(models.command)
 app.command("scene")(scene.command)
+app.command("bench")(bench.command)
 
 
 def _show_version(wanted: bool) -> None:
