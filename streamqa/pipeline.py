@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,21 +60,31 @@ class Pipeline:
         self._watch_thread.start()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the end: every recording answered, or a failure. False when the time is over first."""
+        """Wait for the end: every recording answered and every answer handed on, or a failure.
+
+        False when the time is over first. A reader of the output that is slower than the model is waited for.
+        """
+        deadline_s = time.monotonic() + timeout_s
         self._engine_thread.join(timeout_s)
-        return not self._engine_thread.is_alive()
+        if self._engine_thread.is_alive():
+            return False
+        return self._writer.drained(max(0.0, deadline_s - time.monotonic()))
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Stop capture, let the engine end its batch, write what was answered. May be called twice."""
+        """Stop capture, let the engine end its batch, write what was answered. May be called twice.
+
+        All that hangs together has `timeout_s`; then it is left behind, and the writer has as long again.
+        """
+        deadline_s = time.monotonic() + timeout_s
         self._stopping.set()
         for supervisor in self._supervisors.values():
             supervisor.stop(0)  # tell all of them first: they stop side by side
         for supervisor in self._supervisors.values():
-            supervisor.stop(timeout_s)
+            supervisor.stop(max(0.0, deadline_s - time.monotonic()))
         self._buffer.close()
         for thread in (self._engine_thread, self._watch_thread):
             if thread.is_alive():
-                thread.join(timeout_s)
+                thread.join(max(0.0, deadline_s - time.monotonic()))
         self._writer.close(timeout_s)
 
     def latest(self, source: str) -> Image | None:

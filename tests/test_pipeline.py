@@ -1,8 +1,15 @@
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
-from streamqa.capture.source import SourceSpec
+import pytest
+
+from streamqa.capture.source import KINDS, Picture, SourceSpec
+from streamqa.errors import SourceEnded
 from streamqa.metrics import Metrics
 from streamqa.pipeline import Parts, Pipeline
 from streamqa.sinks.base import Logged
@@ -106,3 +113,62 @@ def test_stopping_in_the_middle_keeps_what_was_answered(tmp_path: Path) -> None:
         assert pipeline.wait(0)
         assert log.last_seq == len(kept.records)
     assert 0 < len(kept.of("answer")) < 100
+
+
+class Slow(Kept):
+    """A reader that takes its time, as a pager does."""
+
+    def write(self, records: Sequence[Logged]) -> None:
+        time.sleep(0.3)
+        super().write(records)
+
+
+def test_the_end_waits_for_an_output_that_is_slower_than_the_model(tmp_path: Path) -> None:
+    clip = bright_when(tmp_path / "a.mp4", lambda t_s: True)
+    slow = Slow()
+    with closing(AnswerLog(":memory:")) as log:
+        pipeline = Pipeline(
+            Parts((PERSON,), (SourceSpec("a", str(clip)),), bright_model(), log, (slow,), Metrics())
+        )
+        pipeline.start()
+        assert pipeline.wait(30)
+        assert len(slow.of("answer")) == 10
+        pipeline.stop(0)
+
+
+def test_many_hung_sources_and_a_stuck_model_stop_in_the_time_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = threading.Event()
+
+    class Hung:
+        is_live = True
+
+        def __init__(self, spec: SourceSpec) -> None: ...
+
+        def open(self) -> None:
+            free.wait(60)
+            raise SourceEnded("at last")
+
+        def read(self) -> Picture:
+            raise SourceEnded("at last")
+
+        def close(self) -> None: ...
+
+    def stuck(image: object, prompt: object) -> bool:
+        free.wait(60)
+        return True
+
+    monkeypatch.setitem(KINDS, "webcam", "tests.hung:make")
+    monkeypatch.setitem(sys.modules, "tests.hung", SimpleNamespace(make=Hung))
+    clip = bright_when(tmp_path / "a.mp4", lambda t_s: True)
+    specs = (*(SourceSpec(f"c{n}", f"webcam:{n}") for n in range(4)), SourceSpec("a", str(clip)))
+    with closing(AnswerLog(":memory:")) as log:
+        pipeline = Pipeline(Parts((PERSON,), specs, ScriptedModel(stuck), log, (), Metrics()))
+        pipeline.start()
+        time.sleep(0.5)
+        began_s = time.monotonic()
+        pipeline.stop(1.0)
+        took_s = time.monotonic() - began_s
+        free.set()
+    assert took_s < 2.5

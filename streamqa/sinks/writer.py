@@ -54,32 +54,49 @@ class RecordWriter:
             return
         raise StreamQAError("records cannot be written any more: the log is closing")
 
+    def drained(self, timeout_s: float) -> bool:
+        """Wait until all that was put is written, or cannot be; False when the time is over first."""
+        with self._queue.all_tasks_done:
+            return self._queue.all_tasks_done.wait_for(
+                lambda: not self._queue.unfinished_tasks or self.failure is not None, timeout_s
+            )
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what is queued, then stop. The log and the sinks stay open: they are their owner's to close."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                _logger.warning(
+                    "the log or an output hangs: %d batches of records are given up",
+                    self._queue.unfinished_tasks,
+                )
 
     def _run(self) -> None:
         try:
             while not (self._closing.is_set() and self._queue.empty()):
-                records = self._take()
-                if records:
-                    self._write(records)
+                batches = self._take()
+                if batches:
+                    self._write([record for batch in batches for record in batch])
+                for _ in batches:
+                    self._queue.task_done()
         except Exception as error:  # the thread's own supervisor: `put` reports it to whoever comes next
             _logger.error("the answer log failed, nothing is recorded any more: %s", error)
             self.failure = error
+            with self._queue.all_tasks_done:
+                self._queue.all_tasks_done.notify_all()
 
-    def _take(self) -> list[Record]:
+    def _take(self) -> list[tuple[Record, ...]]:
         """What is due together: everything that waits, up to one transaction's worth."""
-        records: list[Record] = []
+        batches: list[tuple[Record, ...]] = []
+        room = _BATCH
         try:
-            records += self._queue.get(timeout=_LOOK_UP_S)
-            while len(records) < _BATCH:
-                records += self._queue.get_nowait()
+            batches.append(self._queue.get(timeout=_LOOK_UP_S))
+            while (room := room - len(batches[-1])) > 0:
+                batches.append(self._queue.get_nowait())
         except queue.Empty:
             pass
-        return records
+        return batches
 
     def _write(self, records: Sequence[Record]) -> None:
         logged: list[Logged] = self._log.append(records)

@@ -82,3 +82,52 @@ def test_a_failure_is_told_to_whoever_writes_next() -> None:
             put_many(writer)
         assert isinstance(writer.failure, OSError)
         writer.close()
+
+
+class Held:
+    """A sink whose reader does not read until it is let go."""
+
+    def __init__(self) -> None:
+        self.free, self.taken = threading.Event(), 0
+
+    def write(self, records: Sequence[Logged]) -> None:
+        self.free.wait(30)
+        self.taken += len(records)
+
+    def close(self) -> None: ...
+
+
+def test_drained_means_that_every_sink_has_all_of_it() -> None:
+    with closing(AnswerLog(":memory:")) as log:
+        sink = Held()
+        writer = RecordWriter(log, [sink], Metrics())
+        writer.start()
+        assert writer.drained(0)
+        for number in range(3):
+            writer.put([status(number), status(number)])
+        assert not writer.drained(0.1)
+        sink.free.set()
+        assert writer.drained(20)
+        assert sink.taken == 6
+        writer.close()
+
+
+def test_nobody_waits_for_a_writer_that_has_failed() -> None:
+    with closing(AnswerLog(":memory:")) as log:
+        writer = RecordWriter(log, [Failing()], Metrics())
+        writer.start()
+        writer.put([status(1)])
+        assert writer.drained(20)
+        writer.close()
+
+
+def test_an_output_that_hangs_does_not_hold_up_the_end_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with closing(AnswerLog(":memory:")) as log:
+        sink = Held()
+        writer = RecordWriter(log, [sink], Metrics())
+        writer.start()
+        writer.put([status(1)])
+        writer.close(timeout_s=0.1)
+        assert "1 batches of records are given up" in caplog.text
+        sink.free.set()
+        writer.close()
