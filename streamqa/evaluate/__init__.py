@@ -1,0 +1,1 @@
+"""Measures how often answers are true, through the product's own path."""
