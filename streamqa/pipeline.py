@@ -119,9 +119,8 @@ class Pipeline:
     def _run_engine(self) -> None:
         try:
             self._engine.run(self._buffer, self._stopping)
-        except (
-            Exception
-        ) as error:  # the thread's own supervisor: whoever waits for the line reports `failure`
+        # The thread's own supervisor: whoever waits for the line reports `failure`.
+        except Exception as error:
             self._engine_failure = error
 
     def _watch(self) -> None:
