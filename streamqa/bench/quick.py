@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -141,7 +142,7 @@ def _first_answer_s() -> float:
 
 
 def _live_hz(config: Path, live_s: float) -> float:
-    """Rounds of all questions answered per second of stream time, between the first answer and the last."""
+    """Frames answered, each on all questions, per second of stream time, between the first and the last."""
     ask, output = _start("ask", "scene:gate", "--config", str(config), "--every-answer", "--format", "jsonl")
     try:
         answers = [json.loads(output.readline())]
@@ -150,8 +151,14 @@ def _live_hz(config: Path, live_s: float) -> float:
             answers.append(json.loads(output.readline()))
     finally:
         _stop(ask)
-    watched_s = answers[-1]["t_s"] - answers[0]["t_s"]
-    return (len(answers) / len(_QUESTIONS) - 1) / watched_s if watched_s else 0.0
+    return answered_hz(answers)
+
+
+def answered_hz(answers: Sequence[dict[str, Any]]) -> float:
+    """Of the frames on which every question was answered: how many came per second of stream time."""
+    by_time = Counter(answer["t_s"] for answer in answers)
+    whole = sorted(t_s for t_s, count in by_time.items() if count == len(_QUESTIONS))
+    return (len(whole) - 1) / (whole[-1] - whole[0]) if len(whole) > 1 else 0.0
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

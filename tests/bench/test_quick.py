@@ -35,6 +35,15 @@ def test_the_questions_make_a_configuration() -> None:
     assert len(parse_config(quick._config("500ms")).standing()) == 5
 
 
+def test_only_frames_with_every_answer_count_towards_the_rate() -> None:
+    def answers(times: list[float], count: int) -> list[dict[str, float]]:
+        return [{"t_s": t_s} for t_s in times for _ in range(count)]
+
+    assert quick.answered_hz(answers([0.0, 0.5, 1.0, 1.5], 5)) == 2.0
+    assert quick.answered_hz(answers([0.0, 1.0, 2.0], 5) + answers([0.5, 1.5], 3)) == 1.0
+    assert quick.answered_hz(answers([0.0], 5)) == 0.0
+
+
 @pytest.mark.slow
 def test_everything_is_measured() -> None:
     figures = quick.measure(rounds=1, live_s=3.0)
