@@ -119,6 +119,7 @@ class Prompt:
     task: Task = "query"
     options: tuple[Option, ...] = ()  # not empty: the answer is scored over these, not generated
     max_tokens: int = 64  # of a generated answer
+    draft: str = ""  # what the answer may well be, such as the last one; never changes it, only what it costs
     length: Literal["short", "normal", "long"] = "normal"  # caption only
     max_objects: int = 50  # point and detect only
 

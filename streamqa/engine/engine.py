@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from streamqa.engine.window import Window
 from streamqa.errors import ModelError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
-from streamqa.types import Answer, Due, Frame, Generation, Question, Request, State, Value, utc_now
+from streamqa.types import Answer, Due, Frame, Generation, Prompt, Question, Request, State, Value, utc_now
 
 _LOOK_UP_S = 0.2  # how often an idle engine looks at its stop event
 _log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class _Track:
 
     window: Window
     previous: tuple[Value, State] | None = None
+    said: str = ""  # the newest generated text: in a quiet scene the next one is the same
 
 
 class Engine:
@@ -134,7 +135,8 @@ class Engine:
     def _ask(self, jobs: Sequence[_Job]) -> list[list[Generation]]:
         """One generation for every due question of every job, whatever happens."""
         requests = [
-            Request(job.frame.image, tuple(self._prompts[d.question.id] for d in job.due)) for job in jobs
+            Request(job.frame.image, tuple(self._prompt(d.question, job.frame) for d in job.due))
+            for job in jobs
         ]
         try:
             said = self._model.answer(requests)
@@ -151,10 +153,15 @@ class Engine:
         failed = Generation(text="", tokens=0, finish="error", error=detail)
         return [[failed] * len(job.due) for job in jobs]
 
+    def _prompt(self, question: Question, frame: Frame) -> Prompt:
+        prompt, track = self._prompts[question.id], self._tracks.get((question.id, frame.source))
+        return replace(prompt, draft=track.said) if track and track.said and not prompt.options else prompt
+
     def _answer(self, frame: Frame, due: Due, generation: Generation, batch: _Batch) -> Answer:
         question = due.question
         track = self._tracks.setdefault((question.id, frame.source), _Track(Window(question)))
         reading = read_answer(question, generation)
+        track.said = generation.text
         decision = track.window.add(frame.t_ns, reading)
         now = (decision.value, decision.state)
         changed, track.previous = now != track.previous, now

@@ -313,3 +313,22 @@ def test_answers_and_skipped_are_the_ticks_passed(
             assert count[key] + skipped[key] == e.schedule.passed(*key)
             times = [a.t_ns for a in answers if (a.question, a.source) == key]
             assert times == sorted(set(times))
+
+
+def test_the_last_generated_text_is_the_next_draft_and_scored_questions_have_none() -> None:
+    drafts: list[tuple[str, str]] = []
+
+    def script(image: object, prompt: Prompt) -> str | bool:
+        drafts.append((prompt.text, prompt.draft))
+        return True if prompt.options else f"answer {len(drafts)}"
+
+    questions = [
+        Question(id="free", ask="What?", kind="text", every_ns=NS_PER_S),
+        Question(id="closed", ask="Is it?", kind="yes_no", every_ns=NS_PER_S),
+    ]
+    engine = Engine(questions, ScriptedModel(script), lambda answers: None, Metrics())
+    for t_s in range(3):
+        engine.step([make_frame("a", t_s)])
+    engine.step([make_frame("b", 0)])
+    assert [draft for text, draft in drafts if text == "What?"] == ["", "answer 1", "answer 3", ""]
+    assert {draft for text, draft in drafts if text == "Is it?"} == {""}

@@ -8,13 +8,15 @@ from itertools import accumulate
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from streamqa.errors import ConfigError
-from streamqa.model.moondream.config import MoondreamConfig
+from streamqa.model.moondream.config import Ids, MoondreamConfig
 from streamqa.model.moondream.generate import (
     REGION_FEEDS,
     Decoded,
     Reasoned,
+    accept,
     decode_regions,
     decode_text,
     grounding,
@@ -42,6 +44,17 @@ class Job:
     ids: PromptIds
     room: int  # positions left in the context after the prompt
     trie: Trie | None = None
+    draft: Ids = ()  # of a free answer: its beginning, perhaps
+
+    @property
+    def budget(self) -> int:
+        """The most tokens that a free answer may have."""
+        return min(self.prompt.max_tokens, self.room)
+
+    @property
+    def fed(self) -> Sequence[int]:
+        """What rides along behind the prompt: the inner nodes of its options, or its draft."""
+        return self.trie.fed if self.trie else self.draft
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +112,17 @@ class Answerer:
         room = self.config.text.max_context - (0 if prefix is None else prefix.length)
         if needed > room:
             raise ValueError(f"the question is too long: {needed} tokens, and the model has room for {room}")
-        return Job(slot, image, prompt, ids, room - len(ids.ids), trie)
+        room -= len(ids.ids)
+        drafted = prompt.task in ("query", "caption") and trie is None
+        draft = self._draft(prompt.draft)[: min(prompt.max_tokens, room)] if drafted else ()
+        return Job(slot, image, prompt, ids, room, trie, draft)
+
+    def _draft(self, text: str) -> Ids:
+        """Tokens of a draft; a text that has none is no draft, and no reason not to answer."""
+        try:
+            return tuple(self.tokenizer.encode(text))
+        except ValueError:
+            return ()
 
     def _ids(self, prompt: Prompt) -> PromptIds:
         if prompt.task == "caption":
@@ -129,7 +152,7 @@ class Answerer:
         if not jobs:
             return {}
         session = Session(self.network.text, prefix, [job.image for job in jobs])
-        extra = [job.trie.fed if job.trie else [] for job in jobs]
+        extra = [job.fed for job in jobs]
         counts = [len(job.ids.ids) + len(more) for job, more in zip(jobs, extra, strict=True)]
         x_RD = self.network.embed([job.ids for job in jobs], extra)
         hidden_RD = session.feed(x_RD, counts, [job.trie for job in jobs])
@@ -144,12 +167,20 @@ class Answerer:
                 results[job.slot] = _scored(job.prompt, probs)
         free = [n for n, job in enumerate(jobs) if job.trie is None]
         if free:
-            session.keep(free)
-            hidden_ND = hidden_RD[torch.tensor([ends[n] for n in free], device=x_RD.device)]
-            budgets = [min(jobs[n].prompt.max_tokens, jobs[n].room) for n in free]
-            decoded = decode_text(self.network, session, hidden_ND, budgets)
+            decoded = self._free(session, hidden_RD, free, [jobs[n] for n in free], [ends[n] for n in free])
             results |= {jobs[n].slot: self.as_generation(d) for n, d in zip(free, decoded, strict=True)}
         return results
+
+    def _free(
+        self, session: Session, hidden_RD: Tensor, rows: list[int], jobs: list[Job], ends: list[int]
+    ) -> list[Decoded]:
+        """Go on with the sequences `rows`, whose prompts end in rows `ends`, after what holds of their drafts."""
+        session.keep(rows)
+        begun = accept(self.network, hidden_RD, ends, [job.draft for job in jobs])
+        session.rewind([len(job.ids.ids) + len(b.ids) for job, b in zip(jobs, begun, strict=True)])
+        last = [end + len(b.ids) for end, b in zip(ends, begun, strict=True)]
+        hidden_ND = hidden_RD[torch.tensor(last, device=hidden_RD.device)]
+        return decode_text(self.network, session, hidden_ND, [job.budget for job in jobs], begun)
 
     def _regions(self, prefix: Prefix | None, jobs: list[Job]) -> dict[int, Generation]:
         """Points or boxes, of one task."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, takewhile
 from typing import Literal, TypedDict
 
 import torch
@@ -79,37 +79,88 @@ def prefill(network: Network, session: Session, prompts: Sequence[PromptIds]) ->
     return hidden_RD[last]
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The accepted beginning of an answer: tokens that greedy decoding would have chosen one by one."""
+
+    ids: Ids = ()
+    logprob: float = 0.0  # the sum over `ids`
+
+
+def accept(
+    network: Network, hidden_RD: Tensor, starts: Sequence[int], drafts: Sequence[Sequence[int]]
+) -> list[Begun]:
+    """The longest part of each draft that greedy decoding would have said.
+
+    Draft token i is accepted if it is the argmax of the row before it, with `answer_id` banned except for the first.
+
+    Args:
+        hidden_RD: of packed rows; the draft's rows follow row `starts[n]`, the prompt's last one.
+        starts: rows.
+        drafts: token ids, none longer than its answer may be.
+    """
+    rows = [start + i for start, draft in zip(starts, drafts, strict=True) for i in range(len(draft))]
+    if not rows:
+        return [Begun() for _ in drafts]
+    later = [i > 0 for draft in drafts for i in range(len(draft))]
+    logits_MV = network.text.logits(hidden_RD[torch.tensor(rows, device=hidden_RD.device)])
+    tokens, logprobs = _choose(logits_MV, [network.config.tokenizer.answer_id], later)
+    chosen = torch.stack((tokens.double(), logprobs.double()), 1).tolist()
+    begun = []
+    for draft in drafts:
+        own, chosen = chosen[: len(draft)], chosen[len(draft) :]
+        agreed = list(takewhile(lambda pair: pair[0] == pair[1][0], zip(draft, own, strict=True)))
+        begun.append(Begun(tuple(token for token, _ in agreed), sum(said[1] for _, said in agreed)))
+    return begun
+
+
+@dataclass(slots=True)
+class _Going:
+    """An answer under way."""
+
+    ids: list[int]
+    total: float
+    chosen: int
+    finish: Literal["eos", "length"] = "length"
+
+    def decoded(self) -> Decoded:
+        return Decoded(tuple(self.ids), self.finish, self.total / max(1, self.chosen))
+
+
 def decode_text(
-    network: Network, session: Session, hidden_ND: Tensor, budgets: Sequence[int]
+    network: Network,
+    session: Session,
+    hidden_ND: Tensor,
+    budgets: Sequence[int],
+    begun: Sequence[Begun] = (),
 ) -> list[Decoded]:
     """Go on greedily from the hidden state after each prompt, up to `budgets[n]` >= 1 tokens or eos.
 
-    The first token is chosen freely; the model was trained so that `answer_id` never comes later.
+    The first token is chosen freely; the model was trained so that `answer_id` never comes later. Where an answer
+    has `begun`, the session and the hidden state are those after its accepted tokens.
     """
     special = network.config.tokenizer
-    ids: list[list[int]] = [[] for _ in budgets]
-    finish: list[Literal["eos", "length"]] = ["length"] * len(budgets)
-    total = [0.0] * len(budgets)
-    chosen_count = [0] * len(budgets)
-    active = list(range(len(budgets)))
-    banned: list[int] = []
-    while True:
-        logits = network.text.logits(hidden_ND)
-        tokens, logprobs = _choose(logits, banned)
-        banned = [special.answer_id]
+    known = begun or [Begun()] * len(budgets)
+    rows = [_Going(list(b.ids), b.logprob, len(b.ids)) for b in known]
+    active = [n for n, row in enumerate(rows) if len(row.ids) < budgets[n]]
+    if len(active) < len(rows):
+        session.keep(active)
+        hidden_ND = hidden_ND[torch.tensor(active, dtype=torch.int64, device=hidden_ND.device)]
+    while active:
+        later = [bool(rows[n].ids) for n in active]
+        tokens, logprobs = _choose(network.text.logits(hidden_ND), [special.answer_id], later)
         going: list[int] = []
         # The only wait for the device in a step.
-        for place, (token, logprob) in enumerate(
-            torch.stack((tokens.double(), logprobs.double()), 1).tolist()
-        ):
-            row = active[place]
-            total[row] += logprob
-            chosen_count[row] += 1
+        chosen = torch.stack((tokens.double(), logprobs.double()), 1).tolist()
+        for place, (token, logprob) in enumerate(chosen):
+            row = rows[active[place]]
+            row.total += logprob
+            row.chosen += 1
             if token == special.eos_id:
-                finish[row] = "eos"
+                row.finish = "eos"
                 continue
-            ids[row].append(int(token))
-            if len(ids[row]) < budgets[row]:
+            row.ids.append(int(token))
+            if len(row.ids) < budgets[active[place]]:
                 going.append(place)
         if not going:
             break
@@ -118,14 +169,22 @@ def decode_text(
             active = [active[place] for place in going]
             tokens = tokens[going]
         hidden_ND = session.feed(network.text.embed(tokens), [1] * len(going))
-    return [Decoded(tuple(i), f, t / n) for i, f, t, n in zip(ids, finish, total, chosen_count, strict=True)]
+    return [row.decoded() for row in rows]
 
 
-def _choose(logits_NV: Tensor, banned: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The likeliest token that is not banned [N], and its log-probability [N] as if none were."""
+def _choose(
+    logits_NV: Tensor, banned: Sequence[int], where_N: Sequence[bool] | None = None
+) -> tuple[Tensor, Tensor]:
+    """The likeliest token that is not banned [N], and its log-probability [N] as if none were.
+
+    `where_N`: the rows in which the ban holds; absent: all.
+    """
     normaliser = logits_NV.logsumexp(dim=-1)
     if banned:
-        logits_NV[:, list(banned)] = float("-inf")
+        held = (
+            logits_NV.new_ones(len(logits_NV), dtype=torch.bool) if where_N is None else torch.tensor(where_N)
+        )
+        logits_NV[held.to(logits_NV.device).nonzero(), torch.tensor(banned)] = float("-inf")
     best, tokens = logits_NV.max(dim=-1)
     return tokens, best - normaliser
 

@@ -141,6 +141,13 @@ class Session:
         self.lengths = self.lengths + count_N
         return hidden
 
+    def rewind(self, lengths: Sequence[int]) -> None:
+        """Forget what was fed after the first `lengths[n]` tokens of each sequence: a draft that was not accepted."""
+        shorter = np.asarray(lengths, dtype=np.int64)
+        if (shorter > self.lengths).any():
+            raise ValueError("a sequence cannot be rewound to what it was not fed yet")
+        self.lengths = shorter  # the slots behind are masked until they are written again
+
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the sequences only, in ascending order."""
         if len(rows) == len(self.images):

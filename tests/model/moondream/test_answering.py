@@ -150,3 +150,19 @@ def test_bfloat16_answers_everything(toy_dir: Path, toy_images: list[Any]) -> No
     groups = half.answer([Request(image, EVERY) for image in toy_images])
     assert {generation.finish for group in groups for generation in group} <= {"eos", "length", "scored"}
     assert half.info.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("draft", ["", "of another kind", "<|endoftext|>", "\ud800", "x" * 500])
+def test_a_draft_never_changes_an_answer(toy: Moondream, toy_images: list[Any], draft: str) -> None:
+    def said(drafts: list[str]) -> list[Generation]:
+        prompts = tuple(replace(p, draft=d) for p, d in zip(EVERY, drafts, strict=True))
+        return toy.answer([Request(toy_images[0], prompts)])[0]
+
+    plain = said([""] * len(EVERY))
+    own = said([generation.text for generation in plain])
+    other = said([draft] * len(EVERY))
+    for got in (own, other):
+        for one, expected in zip(got, plain, strict=True):
+            assert one.text == expected.text
+            assert (one.tokens, one.finish) == (expected.tokens, expected.finish)
+            assert one.logprob == pytest.approx(expected.logprob, abs=1e-4)

@@ -1,6 +1,8 @@
 """The greedy loops against a scripted decoder: what random weights and golden data would hardly meet."""
 
+import random
 from collections.abc import Sequence
+from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,8 @@ import torch
 from streamqa.model.moondream.config import MoondreamConfig
 from streamqa.model.moondream.generate import (
     Chunk,
+    Decoded,
+    accept,
     decode_reasoning,
     decode_regions,
     decode_text,
@@ -18,7 +22,7 @@ from streamqa.model.moondream.generate import (
 )
 from streamqa.model.moondream.model import Moondream
 from streamqa.model.moondream.packing import Session
-from streamqa.model.moondream.prompts import query
+from streamqa.model.moondream.prompts import PromptIds, query
 
 EOS, ANSWER, COORD, SIZE, GROUND, END_GROUND = 0, 3, 5, 6, 7, 9
 
@@ -186,3 +190,57 @@ def test_reasoning_fits_the_context(toy: Moondream) -> None:
     got = reason(network, session, prompt, 500)
     assert int(session.lengths.max()) <= 96
     assert len(got.answer.ids) >= 1 or got.answer.finish == "eos"
+
+
+def decoded_with(golden: Any, drafts: list[list[int]]) -> tuple[list[Decoded], list[int]]:
+    """Every golden prompt of every picture in one batch, each with its draft; and the rows of each forward."""
+    model, network = golden.model, golden.model.network
+    cases = [(i, p["prompt_ids"]) for i, image in enumerate(golden.data["images"]) for p in image["prompts"]]
+    encoded = model.encode_image(golden.images)
+    session = Session(network.text, encoded[0].batch, [image for image, _ in cases])
+    prompts = [PromptIds(tuple(ids)) for _, ids in cases]
+    counts = [len(prompt.ids) + len(draft) for prompt, draft in zip(prompts, drafts, strict=True)]
+    forwards: list[int] = []
+    feed = session.feed
+
+    def counted(x_RD: torch.Tensor, rows: Sequence[int], trees: Sequence[Any] = ()) -> torch.Tensor:
+        forwards.append(len(x_RD))
+        return feed(x_RD, rows, trees)
+
+    session.feed = counted  # type: ignore[method-assign]
+    with torch.inference_mode():
+        hidden_RD = session.feed(network.embed(prompts, drafts), counts)
+        ends = [e - len(d) - 1 for e, d in zip(accumulate(counts), drafts, strict=True)]
+        begun = accept(network, hidden_RD, ends, drafts)
+        session.rewind([len(p.ids) + len(b.ids) for p, b in zip(prompts, begun, strict=True)])
+        last = torch.tensor([end + len(b.ids) for end, b in zip(ends, begun, strict=True)])
+        return decode_text(network, session, hidden_RD[last], [20] * len(prompts), begun), forwards
+
+
+def test_drafts_of_any_kind_change_nothing_but_the_number_of_forwards(golden: Any) -> None:
+    expected = [p["generated_ids"] for image in golden.data["images"] for p in image["prompts"]]
+    finish = [p["finish"] for image in golden.data["images"] for p in image["prompts"]]
+    plain, steps = decoded_with(golden, [[] for _ in expected])
+    rng = random.Random(0)
+    half = [ids[: len(ids) // 2] + [rng.randrange(10, 500) for _ in range(3)] for ids in expected]
+    mixed = [
+        [own, [], wrong, own[:-1]][n % 4] for n, (own, wrong) in enumerate(zip(expected, half, strict=True))
+    ]
+    over = [[*ids, 7, 8, 9][:20] for ids in expected]
+    for drafts in (half, mixed, over, [[11] * 20 for _ in expected]):
+        found, _ = decoded_with(golden, drafts)
+        assert [list(one.ids) for one in found] == expected
+        assert [one.finish for one in found] == finish
+        for one, other in zip(found, plain, strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+    # The whole answer as its draft: what ended by itself needs no step, what was cut off by the budget neither.
+    found, forwards = decoded_with(golden, expected)
+    assert [list(one.ids) for one in found] == expected
+    assert len(steps) == 20
+    assert len(forwards) == 1
+
+
+def test_a_session_cannot_be_rewound_forwards(golden: Any) -> None:
+    session = Session(golden.model.network.text, None, [0])
+    with pytest.raises(ValueError, match="not fed yet"):
+        session.rewind([1])
