@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from streamqa.errors import StreamQAError
 
@@ -120,7 +120,7 @@ def _run(*arguments: str) -> tuple[float, str]:
     return time.monotonic() - started_s, done.stdout
 
 
-def _start(*arguments: str) -> tuple[subprocess.Popen[str], TextIO]:
+def _start(*arguments: str) -> tuple[subprocess.Popen[str], IO]:
     process = subprocess.Popen(
         [*_COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
