@@ -120,7 +120,7 @@ def _run(*arguments: str) -> tuple[float, str]:
     return time.monotonic() - started_s, done.stdout
 
 
-def _start(*arguments: str) -> tuple[subprocess.Popen[str], IO]:
+def _start(*arguments: str) -> tuple[subprocess.Popen[str], IO[str]]:
     process = subprocess.Popen(
         [*_COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
