@@ -15,7 +15,7 @@ from streamqa.types import ModelInfo, Task
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-# points, boxes and reasoning are not trained: see MODEL_CARD.md
+# Points and boxes are trained, too, but miss half of the people; reasoning is not: see MODEL_CARD.md.
 TASKS: frozenset[Task] = frozenset({"query", "caption"})
 
 NOTE = (
