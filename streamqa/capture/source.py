@@ -82,9 +82,10 @@ KINDS: dict[str, str] = {
 _SCHEMES = {"rtsp": "video", "rtsps": "video", "http": "video", "https": "video"}
 # Up to the last @ before a slash, or, where a password itself holds a slash, up to the last @ of the word:
 # hiding a little too much of a message is better than half a password. Some cameras take it in the query.
-_CREDENTIALS = re.compile(r"//(?:[^/\s]*|[^/@\s]*:\S*)@")
+_CREDENTIALS = re.compile(r"//(?:[^/\s]*|[^/@\s]*:\S*|[^/@\s]*:[^/\n]*)@")
 _QUERY_SECRETS = re.compile(
-    r"([?&](?:pass\w*|pwd|user\w*|usr|login\w*|token|secret|auth|(?:api_?)?key)=)[^&#\s'\"]*", re.IGNORECASE
+    r"([?&](?:pass\w*|pwd|user\w*|usr|login\w*|\w*token|secret|auth|(?:api[_-]?)?key)=)[^&#\s'\"]*",
+    re.IGNORECASE,
 )
 
 

@@ -143,7 +143,7 @@ class Supervisor:
         except SourceError as error:
             failure = error
         except Exception as error:  # a bug of ours or of a driver: reported, and this source goes on
-            _log.error("%s: %s", self._spec.id, redact(traceback.format_exc()))
+            _log.debug("%s: %s", self._spec.id, redact(traceback.format_exc()))
             failure = SourceUnavailable(f"unexpected {type(error).__name__}: {error}")
         finally:
             source.close()

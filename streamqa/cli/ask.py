@@ -73,8 +73,8 @@ def name_sources(urls: Sequence[str]) -> tuple[SourceSpec, ...]:
     specs: list[SourceSpec] = []
     taken: set[str] = set()
     for url in urls:
-        scheme = re.match(r"([a-z]+)://", url)
-        base = scheme[1] if scheme else Path(url).name
+        scheme = re.match(r"([a-z]+)://", url, re.IGNORECASE)  # of a URL no more: it may hold a password
+        base = scheme[1].lower() if scheme else Path(url).name
         base = re.sub(r"[^A-Za-z0-9_.-]+", "-", base).strip("-.")[:50] or "source"
         name, number = base, 2
         while name in taken:

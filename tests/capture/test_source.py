@@ -116,3 +116,11 @@ def test_what_is_hidden(text: str, shown: str) -> None:
 @given(st.text(st.characters(exclude_characters="@", exclude_categories=["Z", "C"]), min_size=1, max_size=12))
 def test_no_password_gets_through(middle: str) -> None:
     assert f"s3{middle}cret" not in redact(f"failed: 'rtsp://admin:s3{middle}cret@10.0.0.7:554/stream1'")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rtsp://u:my s3cret@h/x", "http://h/x?access_token=s3cret", "http://h/x?a=1&api-key=s3cret"],
+)
+def test_secrets_in_less_usual_places_are_hidden(text: str) -> None:
+    assert "s3cret" not in redact(text)

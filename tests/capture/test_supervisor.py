@@ -198,7 +198,7 @@ def test_stopping_a_recording_that_waits_for_room(rig: MakeRig) -> None:
     one.supervisor.start()
     one.wait_for("connecting", "live")
     assert one.supervisor.stop(5)
-    assert len(one.buffer.take(200, 0)) <= 8
+    assert len(one.buffer.take(200, 0)) <= 16  # the buffer's capacity
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -206,6 +206,7 @@ def test_stopping_a_recording_that_waits_for_room(rig: MakeRig) -> None:
 def test_a_bug_is_reported_and_does_not_end_a_camera(
     rig: MakeRig, caplog: pytest.LogCaptureFixture, is_live: bool
 ) -> None:
+    caplog.set_level("DEBUG", "streamqa.capture.supervisor")
     sources = [
         ScriptedSource([0.0, ZeroDivisionError("in rtsp://a:s3cret@h/x")], is_live),
         ScriptedSource([0.0]),
@@ -219,7 +220,8 @@ def test_a_bug_is_reported_and_does_not_end_a_camera(
         assert "ZeroDivisionError" in str(one.supervisor.failure)
     assert any("ZeroDivisionError" in status.reason for status in one.statuses)
     assert "s3cret" not in repr(one.statuses) + caplog.text
-    assert "ZeroDivisionError" in caplog.text
+    assert "ZeroDivisionError" in caplog.text  # at level debug: tracebacks only with --debug
+    assert {record.levelname for record in caplog.records} == {"DEBUG"}
 
 
 def test_when_nothing_can_be_reported_the_source_stops(clip: Path, rig: MakeRig) -> None:

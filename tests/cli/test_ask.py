@@ -151,3 +151,7 @@ def test_sources_are_named_after_their_files_without_anything_dangerous() -> Non
 
 def test_python_is_this_one() -> None:
     assert COMMAND[0] == sys.executable
+
+
+def test_the_password_of_a_url_in_capitals_is_not_its_name() -> None:
+    assert [spec.id for spec in name_sources(["RTSP://viewer:s3cret@10.0.0.7"])] == ["rtsp"]
