@@ -95,13 +95,24 @@ class Decoder:
         self._read_errors = read_errors
         self._trust = Trust()
         self.packets = 0  # read so far
+        self._reached = 0  # the end of the latest of them, in the stream's time base
         self.lost = 0  # packets and pictures that could not be decoded, or not be believed
         self.read_error: FFmpegError | None = None  # the last one
 
     @property
     def missing(self) -> int:
-        """How many packets the container's own index promised beyond those that came; 0 where it has none."""
-        return max(0, self._stream.frames - self.packets)
+        """How many packets the container's own index promised beyond those that came; 0 where it has none.
+
+        Only as many as the time left has room for: a clip that was trimmed without encoding it anew keeps its whole
+        index, and reaches its end all the same.
+        """
+        base, length = self._stream.time_base, self._stream.duration
+        missing = max(0, self._stream.frames - self.packets)
+        if not missing or base is None or length is None:
+            return missing
+        left = (self._stream.start_time or 0) + length - self._reached
+        rate = self._stream.average_rate or Fraction(25)
+        return min(missing, max(0, round(left * base * rate)))
 
     def doubt(self) -> None:
         """Believe nothing before the next keyframe (see `Trust`)."""
@@ -123,6 +134,7 @@ class Decoder:
                         packet.size
                     ):  # an empty one (a frame that AVI left out, the end) would drain the decoder
                         self.packets += 1
+                        self._reached = max(self._reached, (packet.pts or 0) + (packet.duration or 0))
                         yield packet
                 return
             except FFmpegError as error:

@@ -7,6 +7,7 @@ the context of one of ours; only the operating system's word for an error (`stre
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import av
 from av.container import InputContainer
@@ -17,6 +18,8 @@ from streamqa.errors import SourceError, SourceRefused, SourceUnavailable
 
 # Decoders that read any bytes as pictures of text: a file `notes.txt` would be a video without this.
 _TEXT_ART = {"ansi", "bintext", "xbin", "idf"}
+
+Timeout: TypeAlias = float | tuple[float, float | None] | None  # seconds
 
 _TIMEOUTS = (av.error.TimeoutError, av.error.ExitError)  # the second is no OSError: av.open's own timeout
 _NO = {
@@ -45,12 +48,12 @@ def explain(error: FFmpegError, name: str, timeout_s: float | None) -> SourceErr
 
 
 def open_input(
-    target: str, name: str, *, options: Mapping[str, str] | None = None, timeout_s: float | None = None
+    target: str, name: str, *, options: Mapping[str, str] | None = None, timeout_s: Timeout = None
 ) -> tuple[InputContainer, VideoStream]:
     """Open `target`; return the container, which the caller closes, and the video stream to decode.
 
     One decoder thread: more cost 10 to 25 % of CPU and, when a packet is damaged, the pictures in flight.
-    `timeout_s` is PyAV's own timeout for opening and for each read; it costs the GIL now and then.
+    `timeout_s` is PyAV's own timeout, for opening and for each read, or one for each; it costs the GIL now and then.
 
     Raises:
         SourceRefused, SourceUnavailable: in one line that starts with `name`.
@@ -62,7 +65,7 @@ def open_input(
             target, "r", options=dict(options or {}), timeout=timeout_s, metadata_errors="replace"
         )
     except FFmpegError as error:
-        failure = explain(error, name, timeout_s)
+        failure = explain(error, name, timeout_s[0] if isinstance(timeout_s, tuple) else timeout_s)
     else:
         stream = _video_stream(container)
         if stream is not None:

@@ -9,6 +9,7 @@ from streamqa.errors import SourceEnded, SourceUnavailable
 from streamqa.types import NS_PER_S, utc_now
 
 _BEHIND_NS = NS_PER_S // 2
+_ONE_PICTURE_NS = NS_PER_S // 25  # how long the picture of a recording that has only one is shown
 
 
 class Realtime:
@@ -71,6 +72,6 @@ class Realtime:
                 raise SourceEnded(str(end)) from None
             self._recording.close()
             self._recording.open()
-            self._turn_ns = self._last_ns + max(self._period_ns, 1)
+            self._turn_ns = self._last_ns + (self._period_ns or _ONE_PICTURE_NS)
             picture = self._recording.read()
         return picture

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 5.0
 _FILE_READ_ERRORS = 100
+_OPEN_FILE_S = 30.0
 _UNDECODABLE_S = 30.0  # packets without one picture for so long: connect anew. Some cameras' GOPs take 10 s
 _RECORDED = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".wmv"}
 
@@ -146,7 +147,8 @@ def _open_file(path: str, name: str) -> tuple[InputContainer, VideoStream]:
     """Open a file; what FFmpeg cannot read now, it cannot read later either, so that is a refusal."""
     try:
         # "file:" keeps FFmpeg from reading a protocol into a name such as "12:30.mp4".
-        return open_input(f"file:{path}", name)
+        # The timeout is for playlists: of a live one FFmpeg tries the segments for ever.
+        return open_input(f"file:{path}", name, timeout_s=(_OPEN_FILE_S, None))
     except SourceUnavailable:
         raise SourceRefused(f"{name}: not a video that FFmpeg can read, or damaged at its start") from None
 

@@ -84,3 +84,14 @@ def test_a_machine_that_is_too_slow_goes_on_from_where_it_is(monkeypatch: pytest
     assert source.read().t_ns == S
     assert source.read().t_ns == 2 * S
     assert slept == [1.0]  # a second after the late one, not at once
+
+
+def test_the_time_of_a_looped_single_picture_goes_on() -> None:
+    class Single(ScriptedSource):
+        def open(self) -> None:
+            super().open()
+            self._steps = iter([0.0])
+
+    source = Realtime(Single([0.0], is_live=False), loop=True)
+    source.open()
+    assert [source.read().t_ns for _ in range(4)] == [0, S // 25, 2 * S // 25, 3 * S // 25]

@@ -6,7 +6,6 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from streamqa.capture.source import SourceSpec
 from streamqa.capture.video import FileSource, StreamSource, make
 from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
 
-from .conftest import SIZE, number_of, numbered
+from .conftest import SIZE, as_somebody, number_of, numbered
 
 S = 10**9
 
@@ -167,18 +166,6 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, kind: str, word
 def test_a_path_with_a_null_is_refused() -> None:
     with pytest.raises(SourceRefused, match="not a path"):
         FileSource("a\0b.mp4").open()
-
-
-@contextmanager
-def as_somebody() -> Iterator[None]:
-    """Root may read everything: within, be nobody instead. For any other user nothing changes."""
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
 
 
 def test_an_unreadable_file_is_refused(clip: Path) -> None:
@@ -379,3 +366,18 @@ def test_a_server_that_never_answers_is_given_up_in_time() -> None:
                 ).open()
             assert "s3cret" not in str(caught.value)
         assert time.monotonic() - begin < 6
+
+
+def test_a_clip_that_was_trimmed_without_encoding_it_anew_is_whole(clip: Path, tmp_path: Path) -> None:
+    data = bytearray(clip.read_bytes())
+    edit = data.index(b"elst") + 12  # duration and start, 32 bits each
+    duration, start = (int.from_bytes(data[edit + at : edit + at + 4]) for at in (0, 4))
+    for at, number in (
+        (0, duration // 3),
+        (4, start + 4 * 15360),
+    ):  # the encoder's own time base, from 4 s on
+        data[edit + at : edit + at + 4] = number.to_bytes(4)
+    (tmp_path / "a.mp4").write_bytes(data)
+    _, numbers, end = read_all(FileSource(str(tmp_path / "a.mp4")))
+    assert 0 < len(numbers) < 90
+    assert isinstance(end, SourceEnded)
