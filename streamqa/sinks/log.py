@@ -80,6 +80,9 @@ class AnswerLog:
                 self._guard = self._take_guard()
             self._connection = self._connect()
             try:
+                self._check_ours()
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
                 self._migrate()
                 self.epoch = self._epoch()
                 self._last_seq = self._stored_last_seq()
@@ -193,16 +196,9 @@ class AnswerLog:
             self._guard = None
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
+        return sqlite3.connect(
             self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -233,17 +229,20 @@ class AnswerLog:
         (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
         return int(last) + 1
 
+    def _check_ours(self) -> None:
+        """Refuse a database of another program, before anything in it is changed."""
+        tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
+        if tables and not {"meta", "records"} <= tables:
+            raise ConfigError(
+                f"{self.path} is a database, but no answer log of streamqa; choose another log.path"
+            )
+
     def _migrate(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if version > VERSION:
             raise ConfigError(
                 f"the answer log {self.path} was written by a newer streamqa (log version {version}, "
                 f"this one knows {VERSION}); update streamqa or choose another log.path"
-            )
-        if version == 0 and tables:
-            raise ConfigError(
-                f"{self.path} is a database, but no answer log of streamqa; choose another log.path"
             )
         for step in range(version, VERSION):
             script = f"BEGIN IMMEDIATE; {_MIGRATIONS[step]} PRAGMA user_version = {step + 1}; COMMIT;"

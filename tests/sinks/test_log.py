@@ -263,3 +263,14 @@ def test_the_stored_text_is_strict_json() -> None:
     assert json.loads(to_json({"a": "ü", "b": [1.5, None]})) == {"a": "ü", "b": [1.5, None]}
     with pytest.raises(ValueError, match="JSON"):
         to_json({"a": float("nan")})
+
+
+@pytest.mark.parametrize("version", [0, 1, 75])
+def test_a_database_of_another_program_is_refused_and_not_touched(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.executescript(f"CREATE TABLE x (a); PRAGMA user_version = {version};")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="no answer log of streamqa"):
+        AnswerLog(path)
+    assert path.read_bytes() == before
