@@ -6,6 +6,7 @@ fastapi, and takes a tenth of a second.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import Annotated
 import typer
 
 from streamqa.cli import ask, bench, check, demo, models, scene, serve, watch
+from streamqa.cli.output import printable
 from streamqa.cli.signals import Interrupted, interruptible
 from streamqa.errors import EXIT_INTERRUPTED, StreamQAError
 from streamqa.version import __version__
@@ -58,6 +60,7 @@ def _options(
 def run() -> None:
     """The console script: run a command and turn its end into an exit code and, if need be, one line."""
     debug = "--debug" in sys.argv[1:]
+    _open_outputs()
     try:
         with interruptible():
             app()
@@ -73,11 +76,22 @@ def run() -> None:
         _leave(1)
 
 
+def _open_outputs() -> None:
+    """Make stdout and stderr fit to print on: closed ones lead nowhere, and no character is too much for a locale."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the process was started with it closed
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _say(error: Exception, debug: bool, prefix: str = "", suffix: str = "") -> None:
     if debug:
         traceback.print_exc()
     text = str(error) if isinstance(error, StreamQAError) else " ".join(str(error).split())
-    print(f"streamqa: {prefix}{text}{suffix}", file=sys.stderr)
+    lines = f"{prefix}{text}{suffix}".split("\n")  # what a server or a file says must not steer the terminal
+    print("streamqa: " + "\n".join(printable(line) for line in lines), file=sys.stderr)
 
 
 def _leave(code: int) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, TextIO
 
@@ -40,7 +41,9 @@ def printable(text: str) -> str:
 def writer_for(form: Format, out: TextIO) -> Write:
     """The function that prints one answer's object to `out`."""
     if form is Format.jsonl:
-        return lambda payload: print(json.dumps(payload, ensure_ascii=False), file=out)
+        # Only UTF-8 can carry every character; elsewhere JSON's own escapes do.
+        escaped = (getattr(out, "encoding", None) or "utf-8").replace("-", "").lower() != "utf8"
+        return lambda payload: print(json.dumps(payload, ensure_ascii=escaped), file=out)
     return _csv_writer(out) if form is Format.csv else _table_writer(out)
 
 
@@ -123,7 +126,10 @@ class AnswerPrinter:
 
 
 class StatusPrinter:
-    """A sink that prints what happens to sources, for people, to stderr."""
+    """A sink that prints what happens to sources, for people, to stderr.
+
+    Where stderr is gone (its terminal or its disk), nobody reads it: no reason to stop answering.
+    """
 
     def __init__(self, out: TextIO, states: frozenset[str] | None = None) -> None:
         self._out, self._states = out, states
@@ -134,7 +140,8 @@ class StatusPrinter:
             payload = record.payload
             if payload["type"] == "source" and (self._states is None or payload["state"] in self._states):
                 reason = f": {payload['reason']}" if payload["reason"] else ""
-                print(printable(f"{payload['source']} is {payload['state']}{reason}"), file=self._out)
+                with suppress(OSError):
+                    print(printable(f"{payload['source']} is {payload['state']}{reason}"), file=self._out)
 
     def close(self) -> None:
         """Nothing is held."""

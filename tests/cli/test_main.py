@@ -1,9 +1,10 @@
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from streamqa.version import __version__
-from tests.cli.process import streamqa
+from tests.cli.process import COMMAND, ENVIRONMENT, streamqa
 
 
 def test_help_names_every_command() -> None:
@@ -51,3 +52,27 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     result = streamqa("--debug", "run", "none.yaml", cwd=tmp_path)
     assert result.returncode == 2
     assert "Traceback" in result.stderr
+
+
+def test_a_closed_stdout_and_a_narrow_locale_are_no_error() -> None:
+    command = [*COMMAND, "models"]
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
+    narrow = ENVIRONMENT | {"PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(
+        [*COMMAND, "ask", "--help"], capture_output=True, text=True, env=narrow, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_error_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text('"\\e[31mx": 1\n')
+    result = streamqa("check", "a.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "\x1b" not in result.stderr

@@ -118,3 +118,20 @@ def test_status_lines_name_the_source_the_state_and_the_reason() -> None:
 
 def test_programs_get_json_lines() -> None:
     assert default_format(io.StringIO()) is Format.jsonl
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError("no space left on device")
+
+
+def test_nobody_reading_the_status_is_no_reason_to_stop() -> None:
+    payload = {"type": "source", "source": "gate", "state": "live", "reason": None}
+    StatusPrinter(Gone()).write([Logged(1, payload)])
+
+
+def test_json_stays_json_where_the_output_is_not_utf_8() -> None:
+    out = io.TextIOWrapper(raw := io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    writer_for(Format.jsonl, out)({"text": "grün"})
+    out.flush()
+    assert json.loads(raw.getvalue()) == {"text": "grün"}
