@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _REFUSED_FOR_GOOD = (400, 401, 403, 404)
 
 
-def subscribe(
+def subscribe(  # noqa: PLR0913 - all but the address are keywords with defaults
     url: str,
     *,
     sources: Sequence[str] | None = None,
@@ -40,6 +40,7 @@ def subscribe(
     types: Sequence[str] | None = None,
     since: int | None = None,
     epoch: str | None = None,
+    on_lost: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Message]:
     """Messages of a server, for ever: reconnects with growing, random waits and goes on where it was.
 
@@ -49,12 +50,14 @@ def subscribe(
     Yields dicts: `hello` after each connection, `answer` and `source` each once and in order of `seq`, `gap` where
     some are lost for good, and `error` when the server has a trouble of its own. Heartbeats are used and not shown.
 
+    `on_lost` is told in one line each time that there is no connection, or no longer, before the next try.
+
     Raises `ConfigError` for a URL that is none, `ProtocolError` when the server refuses us for good.
     """
     request: Message = {"type": "subscribe", "since": since, "epoch": epoch}
     filters = {"sources": sources, "questions": questions, "types": types}
     request.update({name: list(words) for name, words in filters.items() if words is not None})
-    return _messages(websocket_url(url), request)
+    return _messages(websocket_url(url), request, on_lost)
 
 
 def subscribe_sync(url: str, **options: Any) -> Iterator[Message]:
@@ -84,14 +87,24 @@ def websocket_url(url: str) -> str:
     except ValueError:
         scheme = None
     if scheme is None or not parts.hostname:
-        raise ConfigError(f"{url!r} is no address of a streamqa server; give one like http://127.0.0.1:8765")
+        raise ConfigError(
+            f"{without_password(url)!r} is no address of a streamqa server; give one like http://127.0.0.1:8765"
+        )
     path = parts.path.rstrip("/")
     if not path.endswith(_PATH):
         path += _PATH
     return f"{scheme}://{parts.netloc}{path}"
 
 
-async def _messages(url: str, request: Message) -> AsyncIterator[Message]:
+def without_password(url: str) -> str:
+    """`url` as it may be shown: without `user:password@`."""
+    scheme, found, rest = url.partition("://")
+    return f"{scheme}{found}{rest.rpartition('@')[2]}"
+
+
+async def _messages(
+    url: str, request: Message, on_lost: Callable[[str], None] | None
+) -> AsyncIterator[Message]:
     """`request` is the next `subscribe` to send: its `since` and `epoch` are our place in the log."""
     failures = 0
     while True:
@@ -107,15 +120,20 @@ async def _messages(url: str, request: Message) -> AsyncIterator[Message]:
                     failures = 0
                     yield message
         except InvalidURI as error:
-            raise ConfigError(f"{url!r} is no websocket address: {error}") from error
+            raise ConfigError(f"{without_password(url)!r} is no websocket address") from error
         except InvalidStatus as error:
             status = error.response.status_code
             if status in _REFUSED_FOR_GOOD:
                 why = (error.response.body or b"").decode(errors="replace").strip()[:200]
-                raise ProtocolError("refused", f"{url} answered {status}: {why or 'refused'}") from error
-        except (OSError, TimeoutError, InvalidHandshake, WebSocketException):
-            pass  # not there, or no longer: below
+                raise ProtocolError(
+                    "refused", f"{without_password(url)} answered {status}: {why or 'refused'}"
+                ) from error
+            lost = f"it answered {status}"
+        except (OSError, TimeoutError, InvalidHandshake, WebSocketException) as error:
+            lost = f"{type(error).__name__}"
         failures += 1
+        if on_lost is not None:
+            on_lost(f"no connection to {without_password(url)} ({lost}); trying again")
         await asyncio.sleep(backoff_s(failures))
 
 

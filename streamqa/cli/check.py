@@ -24,8 +24,10 @@ def command(
     """
     from streamqa.cli.serve import source_specs
     from streamqa.config import load_config
+    from streamqa.model.base import find_backend
 
     loaded = load_config(config)
+    find_backend(loaded.model.name)
     specs = source_specs(loaded)
     typer.echo(
         f"{config}: {len(specs)} sources, {len(loaded.questions)} questions, model {loaded.model.name}"

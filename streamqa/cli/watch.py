@@ -32,7 +32,10 @@ async def _follow(
 ) -> None:
     from streamqa.client import subscribe
 
-    async for message in subscribe(url, sources=sources, questions=questions, since=since):
+    lost = _Once()
+    messages = subscribe(url, sources=sources, questions=questions, since=since, on_lost=lost.tell)
+    async for message in messages:
+        lost.over()
         if message["type"] == "answer":
             write(message)
             sys.stdout.flush()
@@ -40,9 +43,26 @@ async def _follow(
             print(printable(_told(message)), file=sys.stderr, flush=True)
 
 
+class _Once:
+    """Tells of a lost connection once, and not at each try."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def tell(self, line: str) -> None:
+        if not self._told:
+            print(printable(f"streamqa: {line}"), file=sys.stderr, flush=True)
+        self._told = True
+
+    def over(self) -> None:
+        self._told = False
+
+
 def _told(message: dict[str, Any]) -> str:
     if message["type"] == "source":
         return f"{message['source']} is {message['state']}: {message['reason'] or 'no reason given'}"
+    if message["type"] == "gap" and message["reason"] == "new_log":
+        return "the server has another log now; its records follow from the first"
     if message["type"] == "gap":
         return f"records {message['from']} to {message['to']} are missing: {message['reason']}"
     return f"the server refused: {message['message']}"

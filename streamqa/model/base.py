@@ -52,10 +52,19 @@ def open_model(spec: str, directory: Path | None = None) -> VisionModel:
         ConfigError: no such backend.
         ModelError: its weights are missing, damaged or of another model.
     """
-    name = spec.partition(":")[0]
-    if name not in BACKENDS:
-        raise ConfigError(f"model {spec!r}: no such model; there are {', '.join(sorted(BACKENDS))}")
-    module, _, function = BACKENDS[name].partition(":")
+    module, _, function = find_backend(spec).partition(":")
     load: Any = getattr(importlib.import_module(module), function)
     model: VisionModel = load(spec, directory)
     return model
+
+
+def find_backend(spec: str) -> str:
+    """The `module:function` that loads the model that `spec` names; imports nothing.
+
+    Raises:
+        ConfigError: no such backend.
+    """
+    name = spec.partition(":")[0]
+    if name not in BACKENDS:
+        raise ConfigError(f"model {spec!r}: no such model; there are {', '.join(sorted(BACKENDS))}")
+    return BACKENDS[name]

@@ -46,3 +46,12 @@ def test_a_wrong_file_is_a_configuration_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["check", str(config)])
     assert isinstance(result.exception, ConfigError)
     assert "sources.x" in str(result.exception)
+
+
+def test_a_model_that_is_not_there_is_told_before_any_source_is_opened(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(f"model: tinny\nsources: {{gone: {tmp_path}/gone.mp4}}\n{QUESTIONS}")
+    result = CliRunner().invoke(app, ["check", str(config)])
+    assert isinstance(result.exception, ConfigError)
+    assert "no such model" in str(result.exception)
+    assert result.output == ""

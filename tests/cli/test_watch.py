@@ -1,7 +1,10 @@
 import json
 import signal
+import socket
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.cli.process import COMMAND, ENVIRONMENT, streamqa
 from tests.test_service import a_running_service
@@ -26,3 +29,23 @@ def test_an_address_that_is_none_is_a_usage_error() -> None:
     result = streamqa("watch", "ftp://host/")
     assert result.returncode == 2
     assert "no address of a streamqa server" in result.stderr
+
+
+def test_a_server_that_is_not_there_is_told_once_and_without_the_password() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    watch = subprocess.Popen(
+        [*COMMAND, "watch", f"ws://viewer:hunter2@127.0.0.1:{port}/ws"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert watch.stderr is not None
+    line = watch.stderr.readline()
+    with pytest.raises(subprocess.TimeoutExpired):
+        watch.wait(2)  # it goes on trying
+    watch.send_signal(signal.SIGINT)
+    rest = watch.stderr.read()
+    watch.stderr.close()
+    assert watch.wait(20) == 130
+    assert f"no connection to ws://127.0.0.1:{port}/ws" in line
+    assert "hunter2" not in line + rest
+    assert "no connection" not in rest
