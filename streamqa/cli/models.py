@@ -8,7 +8,7 @@ import typer
 _ROWS = (
     (
         "tiny",
-        "embedded, 3 M parameters, moondream2's architecture; knows only the scenes of `streamqa scene`",
+        "embedded, 4.7 M parameters, moondream2's architecture; knows only the scenes of `streamqa scene`",
         "nothing",
         "Apache-2.0",
     ),
