@@ -199,6 +199,7 @@ _IGNORED = frozenset({"group_size"})
 
 
 def _section(kind: type[T], name: str, data: Mapping[str, Any]) -> T:
+    # mypy cannot know that every `kind` here is a dataclass.
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     unknown = set(data) - known - _IGNORED
     _check(not unknown, f"unknown field {', '.join(f'{name}.{key}' for key in sorted(unknown))}")

@@ -78,7 +78,7 @@ class Trainer:
         while self.step < recipe.steps:
             examples = pool.batch(recipe.pictures, recipe.fresh)
             loss, right = self.loss(examples, rng)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             flat = self.optimizer.gradients()
             if recipe.ranks > 1:
                 dist.all_reduce(flat)
