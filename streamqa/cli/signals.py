@@ -29,8 +29,12 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within: SIGINT and SIGTERM raise `Interrupted`."""
-    with _handling(_interrupt):
+    """Within: SIGINT and SIGTERM raise `Interrupted`. Afterwards they are ignored, for the process is ending.
+
+    The interpreter would otherwise meet a second Ctrl-C in its own end and die of the signal (seen in one test run of
+    ten), and the exit code would not be the command's.
+    """
+    with _handling(_interrupt, after=signal.SIG_IGN):
         yield
 
 
@@ -48,10 +52,10 @@ def stop_on_signal(stop: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _handling(handler: Any) -> Iterator[None]:
+def _handling(handler: Any, after: Any = None) -> Iterator[None]:
     before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, old in before.items():
-            signal.signal(number, old)
+            signal.signal(number, old if after is None else after)

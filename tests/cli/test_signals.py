@@ -3,18 +3,41 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from streamqa.cli.signals import Interrupted, interruptible, stop_on_signal
 
 
+@pytest.fixture(autouse=True)
+def _handlers_as_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_interrupts_what_cannot_stop_orderly(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+def test_a_signal_interrupts_what_cannot_stop_orderly_and_later_ones_do_not_disturb_the_end(
+    number: signal.Signals,
+) -> None:
     with pytest.raises(Interrupted), interruptible():
         os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before
+    os.kill(os.getpid(), number)
+
+
+def test_a_second_signal_while_the_interpreter_ends_leaves_the_exit_code() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from streamqa.cli.signals import interruptible\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGINT): kill(pid, number)\n"
+        "sys.last = Last()\n"
+        "with interruptible():\n"
+        "    sys.exit(130)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == 130
 
 
 def test_the_first_signal_asks_to_stop() -> None:
