@@ -31,8 +31,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def interruptible() -> Iterator[None]:
     """Within: SIGINT and SIGTERM raise `Interrupted`. Afterwards they are ignored, for the process is ending.
 
-    A second Ctrl-C on the way out would otherwise be a KeyboardInterrupt that nobody catches: the interpreter then dies
-    of the signal (seen in one run of the tests out of three), and the exit code is not the command's.
+    A second Ctrl-C on the way out would otherwise be a KeyboardInterrupt that nobody catches: the interpreter then
+    dies of the signal (seen in one run of the tests out of three), and the exit code is not the command's.
     """
     with _handling(_interrupt, after=signal.SIG_IGN):
         yield
