@@ -22,6 +22,7 @@ Clock = Literal["rtcp", "arrival", "media"]
 Kind = Literal["text", "yes_no", "choice", "number", "caption", "points", "boxes"]
 Task = Literal["query", "reason", "caption", "point", "detect"]
 State = Literal["ok", "unsure", "stale", "error"]
+Detail = Literal["full", "fast"]  # fast: the frame scaled to one crop
 SourceState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "refused", "ended"]
 Decide = Literal["latest", "majority", "any", "all", "mean", "k_of_n"]
 
@@ -136,6 +137,10 @@ class Request:
 
     image: Image | None  # uint8 (H, W, 3), RGB; None: text only
     prompts: tuple[Prompt, ...]
+    detail: Detail = "full"  # what the model looks at; "fast" is approximate
+    # Nothing is looked at or said: a prompt that could not be answered about a picture (too long, a task that the
+    # model has not) gives its error, every other one an empty generation with finish "eos".
+    check_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,8 @@ class ModelInfo:
     dtype: str
     tasks: frozenset[Task]
     note: str = ""  # what a user must know not to be misled, e.g. that it knows synthetic scenes only
+    max_frames: int = 16  # pictures that fit into its memory at once
+    in_flight: int = 1  # calls of `answer` that may run at once: while one computes, the next is prepared
 
     @property
     def label(self) -> str:
