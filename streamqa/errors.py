@@ -7,6 +7,7 @@ StreamQAError
  │    ├── SourceRefused      it said no (password, 404): retry slowly
  │    └── SourceEnded        there is no more: stop
  ├── ModelError              the operator: weights, memory, device                       exit code 4
+ │    └── ModelLost          its process is gone, and with it what was inside: not asked again
  └── ProtocolError           the client on the other side of the wire
 
 Every message is one line that says what happened, to what, and what to do next.
@@ -53,6 +54,14 @@ class ModelError(StreamQAError):
     """Weights, device or memory; the operator must act."""
 
     exit_code = EXIT_MODEL
+
+
+class ModelLost(ModelError):
+    """The process that ran the model is gone; what was in it is lost.
+
+    Whoever asked gives the frames in flight back as errors and never asks about them again: one of them may be
+    what killed it.
+    """
 
 
 class ProtocolError(StreamQAError):

@@ -6,6 +6,7 @@ from streamqa import errors
 from streamqa.errors import (
     ConfigError,
     ModelError,
+    ModelLost,
     ProtocolError,
     SourceEnded,
     SourceError,
@@ -26,6 +27,7 @@ ALL = [c for _, c in inspect.getmembers(errors, inspect.isclass)]
         (SourceRefused("x"), 3),
         (SourceEnded("x"), 3),
         (ModelError("x"), 4),
+        (ModelLost("x"), 4),
         (ProtocolError("bad", "x"), 1),
     ],
 )
