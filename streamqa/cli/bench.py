@@ -1,4 +1,4 @@
-"""`streamqa bench`: measure again what the README claims."""
+"""`streamqa bench`: measure again what the README claims; alone the quick figures, its sub-commands one part each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from typing import Annotated
 
 import typer
 
+app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
-def command(
+
+@app.callback(invoke_without_command=True)
+def quick(
+    context: typer.Context,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds of each figure; the best counts")] = 3,
     live: Annotated[float, typer.Option(min=2, max=3600, help="Seconds to watch the live scene")] = 20.0,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
 ) -> None:
-    """Measure start-up, the first answer, recordings and live watching, with the embedded model on this machine."""
+    """Measure start-up, the first answer, recordings and live watching, with the embedded model on this machine.
+
+    The sub-commands measure one part each, and have options of their own.
+    """
+    if context.invoked_subcommand is not None:
+        return
     from streamqa.bench.quick import machine, measure, report
 
     where = machine()

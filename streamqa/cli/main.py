@@ -36,7 +36,7 @@ app.command("watch")(watch.command)
 app.command("check")(check.command)
 app.command("models")(models.command)
 app.command("scene")(scene.command)
-app.command("bench")(bench.command)
+app.add_typer(bench.app, name="bench")
 
 
 def _show_version(wanted: bool) -> None:
