@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from streamqa.errors import ModelError
-from streamqa.model.base import VisionModel
+from streamqa.model.base import AS_IT_LIKES, ModelOptions, VisionModel
 from streamqa.model.moondream import hub
 from streamqa.model.moondream.answering import Answerer, failed
 from streamqa.model.moondream.config import MoondreamConfig, read_config
@@ -328,14 +328,14 @@ def best_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if {"avx512_bf16", "amx_bf16", "bf16"} & set(flags) else torch.float32
 
 
-def load(spec: str, directory: Path | None = None) -> VisionModel:
+def load(spec: str, directory: Path | None = None, options: ModelOptions = AS_IT_LIKES) -> VisionModel:
     """The backend `moondream2`: from `directory`, or `moondream2:DIRECTORY`, or downloaded.
 
     Raises:
         ModelError: weights or tokenizer are missing, damaged or of another model.
     """
     given = directory or spec.partition(":")[2]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = Moondream.from_pretrained(given or hub.REPO, device, best_dtype(device))
     if model.tokenizer is None:
         raise ModelError(f"moondream2: no {Path(given) / hub.TOKENIZER.name}; {_TOKENIZER_ADVICE}")

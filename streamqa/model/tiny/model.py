@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from streamqa.errors import ModelError
+from streamqa.model.base import AS_IT_LIKES, ModelOptions
 from streamqa.model.moondream.model import Moondream
 from streamqa.types import ModelInfo, Task
 
@@ -23,10 +24,11 @@ NOTE = (
 )
 
 
-def load(spec: str, directory: Path | None = None) -> Moondream:
+def load(spec: str, directory: Path | None = None, options: ModelOptions = AS_IT_LIKES) -> Moondream:
     """Load the shipped weights, or those of a training run in `directory`.
 
-    fp32 on the CPU: at this size that is faster than bf16, and the measured table was made with it.
+    fp32, and on the CPU unless another device is asked for: there, at this size, fp32 is faster than bf16, and the
+    measured table was made with it.
 
     Raises:
         ModelError: weights are missing or are not those of the measured table.
@@ -44,8 +46,9 @@ def load(spec: str, directory: Path | None = None) -> Moondream:
     # For the whole process, on purpose: at this size a second thread gains nothing (measured on two cores: 18.8 and
     # 18.6 × real time) and takes the core that capture needs; on busy cores it was 20 times slower.
     torch.set_num_threads(1)
-    info = ModelInfo("tiny", found[:8], "cpu", "float32", TASKS, NOTE)
-    return Moondream.from_pretrained(folder, device="cpu", dtype=torch.float32, info=info)
+    device = options.device or "cpu"
+    info = ModelInfo("tiny", found[:8], device, "float32", TASKS, NOTE)
+    return Moondream.from_pretrained(folder, device=device, dtype=torch.float32, info=info)
 
 
 def _measured(folder: Path) -> dict[str, Any]:
