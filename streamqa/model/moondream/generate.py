@@ -93,6 +93,7 @@ def accept(
     """The longest part of each draft that greedy decoding would have said.
 
     Draft token i is accepted if it is the argmax of the row before it, with `answer_id` banned except for the first.
+    Eos is no part of an answer: a draft that holds it ends there, and decoding finds it again.
 
     Args:
         hidden_RD: of packed rows; the draft's rows follow row `starts[n]`, the prompt's last one.
@@ -107,9 +108,10 @@ def accept(
     tokens, logprobs = _choose(logits_MV, [network.config.tokenizer.answer_id], later)
     chosen = torch.stack((tokens.double(), logprobs.double()), 1).tolist()
     begun = []
+    eos = network.config.tokenizer.eos_id
     for draft in drafts:
         own, chosen = chosen[: len(draft)], chosen[len(draft) :]
-        agreed = list(takewhile(lambda pair: pair[0] == pair[1][0], zip(draft, own, strict=True)))
+        agreed = list(takewhile(lambda pair: eos != pair[0] == pair[1][0], zip(draft, own, strict=True)))
         begun.append(Begun(tuple(token for token, _ in agreed), sum(said[1] for _, said in agreed)))
     return begun
 

@@ -1,0 +1,146 @@
+"""Whatever goes together in a batch, whatever its drafts: the tokens are those of plain greedy decoding (`plain.py`).
+
+A row is compared up to its first choice that plain decoding won by less than 1e-3; such rows are counted.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from streamqa.model.moondream.config import MoondreamConfig
+from streamqa.types import Generation, Prompt
+from tests.model.moondream.subjects import (
+    GOLDEN,
+    Batch,
+    Subject,
+    open_subject,
+    random_batch,
+    random_weights,
+    requests_of,
+    small_config,
+    traced,
+    write_checkpoint,
+)
+
+TIE = 1e-3
+NAMES = ["golden", "gqa", "mqa"]
+BLOCKS, BATCHES = 10, 36  # per model; the default run takes the first block
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory, toy_dir: Path) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("subjects")
+    golden = json.loads((GOLDEN / "config.json").read_text())
+    found = {"golden": write_checkpoint(root / "golden", load_file(GOLDEN / "model.safetensors"), golden)}
+    toy = json.loads((toy_dir / "config.json").read_text())
+    for name, heads in (("gqa", {"n_heads": 4, "n_kv_heads": 2}), ("mqa", {"n_heads": 8, "n_kv_heads": 1})):
+        config = small_config(toy, **heads)
+        weights = random_weights(MoondreamConfig.from_dict(config), seed=len(name) + heads["n_heads"])
+        found[name] = write_checkpoint(root / name, weights, config)
+    return found
+
+
+@pytest.fixture(scope="module")
+def subjects(directories: dict[str, Path]) -> dict[str, Subject]:
+    return {name: open_subject(path) for name, path in directories.items()}
+
+
+def answered(subject: Subject, batch: Batch) -> list[tuple[int | None, Prompt, Generation]]:
+    groups = subject.model.answer(requests_of(subject, batch))
+    assert [len(group) for group in groups] == [len(prompts) for _, prompts in batch]
+    return [
+        (number, prompt, got)
+        for (number, prompts), group in zip(batch, groups, strict=True)
+        for prompt, got in zip(prompts, group, strict=True)
+    ]
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Equal, numbers within the rounding of float32."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+    return abs(a - b) <= 1e-6 if isinstance(a, float) and isinstance(b, float) else bool(a == b)
+
+
+def compare(subject: Subject, number: int | None, prompt: Prompt, got: Generation) -> bool:
+    """Assert that this is what plain decoding says; whether it had to stop at a near tie."""
+    want = subject.expected(number, prompt)
+    about = (subject.name, number, prompt)
+    if prompt.options:
+        assert got.finish == "scored", about
+        assert got.option_probs == pytest.approx(want.option_probs, abs=1e-4, rel=1e-3), about
+        return False
+    assert got.finish in ("eos", "length"), (about, got.error)
+    found, sure = traced(subject, prompt, got), want.sure(TIE)
+    assert alike(tuple(found[:sure]), tuple(want.trace[:sure])), (about, found, want)
+    if sure < len(want.trace):
+        return True
+    assert len(found) == len(want.trace), about
+    assert got.finish == want.finish, about
+    if prompt.task not in ("point", "detect"):
+        assert got.tokens == len(want.thoughts) + len(want.ids), about
+        assert got.logprob == pytest.approx(want.logprob, abs=1e-4), about
+    return False
+
+
+def test_plain_decoding_is_the_reference(golden: Any, subjects: dict[str, Subject]) -> None:
+    plain = subjects["golden"].plain
+    for image, data in zip(golden.images, golden.data["images"], strict=True):
+        picture = plain.look(*golden.model.crops(image))
+        for prompt in data["prompts"]:
+            row = plain.say(picture, prompt["prompt_ids"], 20)
+            assert (row.ids, row.finish) == (prompt["generated_ids"], prompt["finish"])
+        row = plain.think(picture, data["reasoning"]["prompt_ids"], 20)
+        assert (row.thoughts, row.ids) == (
+            data["reasoning"]["reasoning_ids"],
+            data["reasoning"]["answer_ids"],
+        )
+        for kind in ("detect", "point"):
+            row = plain.find(
+                picture, data[kind]["prompt_ids"], data[kind]["max_objects"], boxes=kind == "detect"
+            )
+            found = [tuple(item.values()) for item in data[kind]["result"]]
+            assert alike(tuple(row.trace[:-1]), tuple(found))
+    row = plain.say(None, golden.data["text_only"]["prompt_ids"], 20)
+    assert row.ids == golden.data["text_only"]["generated_ids"]
+
+
+def run_block(subject: Subject, block: int) -> Counter[str]:
+    count: Counter[str] = Counter()
+    for n in range(BATCHES):
+        rng = random.Random(f"{subject.name} {block} {n}")
+        for number, prompt, got in answered(subject, random_batch(subject, rng)):
+            count["near ties"] += compare(subject, number, prompt, got)
+            count["scored" if prompt.options else prompt.task] += 1
+            count["rows"] += 1
+            count[f"finish {got.finish}"] += 1
+            count["drafted"] += bool(prompt.draft)
+            count["points of thoughts"] += prompt.task == "reason" and bool(got.points)
+    return count
+
+
+def check_counts(count: Counter[str]) -> None:
+    print(dict(count))
+    assert count["near ties"] <= 0.05 * count["rows"]
+    tasks = ("query", "scored", "caption", "point", "detect", "reason")
+    kinds = [*tasks, "finish eos", "finish length", "drafted", "points of thoughts"]
+    assert all(count[kind] for kind in kinds), count
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_batch_and_any_draft(subjects: dict[str, Subject], name: str) -> None:
+    check_counts(run_block(subjects[name], 0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(BLOCKS))
+@pytest.mark.parametrize("name", NAMES)
+def test_any_batch_and_any_draft_whole(subjects: dict[str, Subject], name: str, block: int) -> None:
+    check_counts(run_block(subjects[name], block))
