@@ -30,7 +30,9 @@ class Row:
     """What one prompt gives, choice by choice."""
 
     trace: list[Any] = field(default_factory=list)  # tokens or objects, then how it ended
-    gaps: list[float] = field(default_factory=list)  # of each: by how much it won over the second best
+    gaps: list[float] = field(
+        default_factory=list
+    )  # of each: by how much it won over the second best (`Plain._unit`)
     ids: list[int] = field(default_factory=list)  # of the answer
     logprobs: list[float] = field(default_factory=list)  # of the answer's choices, eos included
     finish: str = "length"
@@ -160,12 +162,12 @@ class Plain:
     def _coord(self, hidden: Tensor) -> tuple[float, float]:
         """A coordinate, and its gap."""
         logits = self._mlp("region.coord_decoder", hidden).float()
-        return int(logits.argmax()) / len(logits), _gap(logits)
+        return int(logits.argmax()) / len(logits), self._gap(logits)
 
     def _size(self, hidden: Tensor) -> tuple[tuple[float, float], float]:
         rows = self._mlp("region.size_decoder", hidden).float().view(2, -1)
         width, height = (2 ** (int(row.argmax()) / (len(row) - 1) * 10 - 10) for row in rows)
-        return (width, height), min(_gap(row) for row in rows)
+        return (width, height), min(self._gap(row) for row in rows)
 
     # --- loops
 
@@ -174,7 +176,7 @@ class Plain:
         row, special, items = row or Row(), self.config.tokenizer, list(items)
         while len(row.ids) < budget:
             raw = self.logits(self.hidden(picture, items)[-1])
-            token, gap = _choose(raw, [special.answer_id] if row.ids else [])
+            token, gap = self._choose(raw, [special.answer_id] if row.ids else [])
             row.logprobs.append(float(raw.double().log_softmax(-1)[token]))
             if token == special.eos_id:
                 row.finish = "eos"
@@ -188,10 +190,13 @@ class Plain:
 
     def think(self, picture: Tensor | None, items: Sequence[Item], budget: int) -> Row:
         """Thoughts of up to `budget` tokens, then an answer of up to as many."""
-        special, items, row, carried = self.config.tokenizer, list(items), Row(chunks=[([], [])]), SURE
+        special, items, row = self.config.tokenizer, list(items), Row(chunks=[([], [])])
+        carried = closest = SURE  # of the last coordinate, and of all of them
         while len(row.thoughts) < budget:
             last = self.hidden(picture, items)[-1]
-            token, gap = _choose(self.logits(last), [special.eos_id, special.size_id] if row.thoughts else [])
+            token, gap = self._choose(
+                self.logits(last), [special.eos_id, special.size_id] if row.thoughts else []
+            )
             gap, carried = min(gap, carried), SURE
             if token == special.answer_id:
                 row.add("thought", gap)
@@ -203,13 +208,14 @@ class Plain:
             row.chunks[-1][0].append(token)
             if token == special.coord_id:
                 value, carried = self._coord(last)
+                closest = min(closest, carried)
                 row.chunks[-1][1].append(value)
                 items.append(value)
             else:
                 items.append(token)
         else:
             row.add("thought", carried)
-        row.add(tuple(row.points), SURE)
+        row.add(tuple(row.points), closest)
         return self.say(picture, [*items, *special.templates.query.suffix], budget, row)
 
     def find(self, picture: Tensor, items: Sequence[Item], limit: int, *, boxes: bool) -> Row:
@@ -219,7 +225,7 @@ class Plain:
         while sum(isinstance(found, tuple) for found in row.trace) < limit:
             logits = self.logits(last)
             best_other = torch.cat((logits[:eos], logits[eos + 1 :])).max()
-            gap = float((logits[eos] - best_other).abs())
+            gap = self._unit(logits) * float((logits[eos] - best_other).abs())
             if logits[eos] > best_other:
                 row.finish = "eos"
                 row.add(EOS, gap)
@@ -302,6 +308,23 @@ class Plain:
 
     # --- pieces
 
+    def _choose(self, raw: Tensor, banned: list[int]) -> tuple[int, float]:
+        """The best token, and its gap."""
+        logits = raw.clone()
+        logits[banned] = -1e9
+        return int(logits.argmax()), self._unit(raw) * float(logits.topk(2).values.diff().abs())
+
+    def _gap(self, logits: Tensor) -> float:
+        return self._unit(logits) * float(logits.topk(2).values.diff().abs())
+
+    def _unit(self, logits: Tensor) -> float:
+        """Gaps are in logits; in bfloat16 in roundings of the largest logit."""
+        return (
+            1.0
+            if self.dtype == torch.float32
+            else 1 / float(logits.abs().max() * torch.finfo(self.dtype).eps)
+        )
+
     def _linear(self, name: str, x: Tensor) -> Tensor:
         return linear(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
 
@@ -323,18 +346,6 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, heads: tuple[int, int], allowed:
         scores = (q[:, own].float() @ k[:, other].float().T / d**0.5).masked_fill(~allowed, float("-inf"))
         seen.append(scores.softmax(-1).to(v.dtype) @ v[:, other])
     return torch.cat(seen, dim=1)
-
-
-def _choose(logits: Tensor, banned: list[int]) -> tuple[int, float]:
-    """The best token, and its gap."""
-    logits = logits.clone()
-    logits[banned] = float("-inf")
-    return int(logits.argmax()), _gap(logits)
-
-
-def _gap(logits: Tensor) -> float:
-    first, second = logits.topk(2).values.tolist()
-    return float(first - second)
 
 
 def _bins(length: int, count: int) -> list[tuple[int, int]]:

@@ -83,11 +83,15 @@ def random_weights(config: MoondreamConfig, seed: int) -> dict[str, torch.Tensor
 class Subject:
     """A model, the plain one with the same tensors, and what the plain one has been asked."""
 
-    name: str
+    directory: Path
     model: Moondream
     plain: Plain
     said: dict[Any, Row] = field(default_factory=dict)
     tokens: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
 
     @property
     def letters(self) -> list[str]:
@@ -135,7 +139,7 @@ def write_checkpoint(directory: Path, weights: dict[str, torch.Tensor], config: 
 def open_subject(directory: Path, dtype: torch.dtype = torch.float32) -> Subject:
     config = MoondreamConfig.from_dict(json.loads((directory / "config.json").read_text()))
     plain = Plain(load_file(directory / "model.safetensors"), config, dtype)
-    return Subject(directory.name, Moondream.from_pretrained(directory, dtype=dtype), plain)
+    return Subject(directory, Moondream.from_pretrained(directory, dtype=dtype), plain)
 
 
 def small_config(toy: dict[str, Any], **text: int) -> dict[str, Any]:
@@ -214,3 +218,10 @@ def traced(subject: Subject, prompt: Prompt, got: Any) -> list[Any]:
         return said
     thoughts = [("thought", token) for token in subject.encode(got.reasoning)]
     return [*thoughts, "thought", tuple((p.x, p.y) for p in got.points), *said]
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Equal, numbers within the rounding of float32."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+    return abs(a - b) <= 1e-6 if isinstance(a, float) and isinstance(b, float) else bool(a == b)
