@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from streamqa.durations import parse_duration
+from streamqa.errors import ConfigError
 
 app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -33,3 +37,63 @@ def quick(
         typer.echo(f"{figure.value:8.2f} {figure.unit:<12} {figure.name:<38} {figure.command}")
     if out is not None:
         out.write_text(json.dumps(report(figures, where), indent=1) + "\n", encoding="utf-8")
+
+
+@app.command("pipeline")
+def pipeline(
+    cameras: Annotated[
+        int, typer.Option(min=1, max=256, help="How many, each an H.264 clip played live")
+    ] = 8,
+    questions: Annotated[int, typer.Option(min=1, max=64, help="On every frame")] = 4,
+    cost: Annotated[str, typer.Option(help="What the model takes for a frame")] = "20ms",
+    batch_cost: Annotated[str, typer.Option(help="And for a batch, whatever its size")] = "0ms",
+    seconds: Annotated[float, typer.Option(min=0.5, max=3600, help="Of each measured run")] = 8.0,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
+) -> None:
+    """Measure what the line costs beside the model: capture to subscriber, the model replaced by a fixed cost."""
+    from streamqa.bench.pipeline import Settings, measure
+
+    cost_ms, batch_cost_ms = _milliseconds("--cost", cost), _milliseconds("--batch-cost", batch_cost)
+    settings = Settings(cameras, questions, cost_ms, batch_cost_ms, seconds, rounds)
+    _show(measure(settings, _progress), as_json, out)
+
+
+@app.command("growth")
+def growth(
+    frames: Annotated[
+        int, typer.Option(min=10, max=10**7, help="Of the run whose memory is watched")
+    ] = 10_000,
+    point: Annotated[int, typer.Option(min=80, max=10**6, help="Frames of each other run")] = 800,
+    model: Annotated[str, typer.Option(help="Whose cost of a question to measure")] = "tiny",
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
+) -> None:
+    """Measure what one more question, one more camera and ten thousand more frames cost, memory included."""
+    from streamqa.bench.growth import Settings, measure
+
+    _show(
+        measure(Settings(frames=point, long_run=frames, model=model, rounds=rounds), _progress), as_json, out
+    )
+
+
+def _milliseconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text) / 1e6
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _show(result: dict[str, Any], as_json: bool, out: Path | None) -> None:
+    """Print a result, as a table or as JSON, and keep it where that was asked for."""
+    from streamqa.bench.figures import table
+
+    if out is not None:
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    typer.echo(json.dumps(result, indent=1) if as_json else table(result))

@@ -1,0 +1,75 @@
+import pytest
+
+from streamqa.bench.fixed import Call
+from streamqa.bench.line import Mark
+from streamqa.bench.pipeline import Settings, bare, measure, rate, steady, whole_calls
+from streamqa.errors import ConfigError, StreamQAError
+
+MS = 1_000_000
+
+
+def test_the_period_follows_from_the_load() -> None:
+    settings = Settings(cameras=8, cost_ms=20.0)
+    assert settings.every_ns(2.0) == 80 * MS
+    assert settings.every_ns(0.5) == 320 * MS
+    assert settings.fps == 15
+
+
+def test_few_cameras_are_fast_ones_and_too_few_are_refused() -> None:
+    assert Settings(cameras=2, cost_ms=20.0).fps == 50
+    with pytest.raises(ConfigError, match="cannot keep a model of 5 ms busy"):
+        Settings(cameras=1, cost_ms=5.0)
+
+
+@pytest.mark.parametrize("wrong", [{"cameras": 0}, {"questions": 0}, {"rounds": 0}, {"cost_ms": 0.0}])
+def test_settings_are_checked(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="above 0"):
+        Settings(**wrong)
+
+
+def test_a_rate_is_taken_between_ends() -> None:
+    calls = [Call(0, 10 * MS, 5), Call(10 * MS, 110 * MS, 4), Call(110 * MS, 210 * MS, 6)]
+    assert rate(calls) == pytest.approx(50.0)
+    assert whole_calls(calls, 10 * MS) == calls[1:]
+    with pytest.raises(StreamQAError, match="too few batches"):
+        whole_calls(calls, 11 * MS)
+
+
+def test_start_up_is_left_out() -> None:
+    marks = [Mark(frames * MS, frames, 0.0, 0) for frames in (0, 10, 30, 100)]
+    assert steady(marks) == (marks[2], marks[3])
+    with pytest.raises(StreamQAError, match="too few frames"):
+        steady(marks[3:])
+
+
+def test_the_bare_engine_gets_batches_of_the_same_sizes() -> None:
+    settings = Settings(cameras=2, questions=3, cost_ms=10.0)
+    calls = bare(settings, [2, 1, 2])
+    assert [call.frames for call in calls] == [2, 1, 2]
+    assert calls[0].end_ns - calls[0].begin_ns >= 20 * MS
+
+
+def test_a_small_run_has_every_figure() -> None:
+    said: list[str] = []
+    settings = Settings(2, 2, cost_ms=20.0, seconds=0.5, rounds=1, warm_up_s=0.2, clip_s=0.6)
+    result = measure(settings, said.append)
+    figures = {row["name"]: row for row in result["figures"]}
+    assert result["settings"]["cameras"] == 2
+    assert figures["busy: the line, of the bare engine"]["target"] == ">= 95"
+    assert 0 < figures["busy: frames/s of the line"]["value"] <= 50
+    assert 0 < figures["busy: frames/s of the bare engine"]["value"] <= 50
+    assert figures["busy: frames replaced by newer ones"]["value"] > 0
+    assert figures["half load: capture to subscriber beyond the model, p50"]["target"] == "<= 10"
+    assert figures["half load: capture to subscriber beyond the model, p99"]["target"] == "<= 40"
+    for load in ("busy", "half load"):
+        p50, p95, p99 = (
+            figures[f"{load}: capture to subscriber beyond the model, p{q}"]["value"] for q in (50, 95, 99)
+        )
+        assert 0 < p50 <= p95 <= p99
+        kept, dropped = (
+            figures[f"{load}: frames {what}"]["value"] for what in ("kept", "replaced by newer ones")
+        )
+        answers = figures[f"{load}: answers"]["value"]
+        assert 0 <= kept - dropped - answers / 2 <= 2  # a frame of each camera may wait at the end
+    assert figures["no cost: the line's own ceiling, decoding included"]["value"] > 50
+    assert len(said) == 4
