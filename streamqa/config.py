@@ -27,7 +27,7 @@ from pydantic import (
 from streamqa.answers import check_question, question_problems
 from streamqa.durations import parse_duration
 from streamqa.errors import ConfigError
-from streamqa.types import Kind, Question
+from streamqa.types import Detail, Gate, Kind, Question
 from streamqa.yaml_nodes import Document, parse
 
 _MAX_FILE_BYTES = 1_000_000
@@ -80,6 +80,12 @@ class SourceConfig(_Short):
     url: str = Field(min_length=1, description="rtsp://…, http(s)://…, webcam:0, scene:gate, or a file")
     pace: Literal["fast", "realtime"] = Field("fast", description="files: all frames, or as a live source")
     loop: bool = Field(False, description="files at pace realtime: start again at the end")
+    priority: int = Field(
+        0, ge=-100, le=100, description="higher ones are served first, even if others then starve"
+    )
+    detail: Detail = Field(
+        "full", description="fast: the picture scaled to one crop; several times quicker, and approximate"
+    )
 
     @model_validator(mode="after")
     def _loop_has_an_effect(self) -> SourceConfig:
@@ -92,6 +98,37 @@ class DecideConfig(_Strict):
     """At least k of the last n readings."""
 
     k_of_n: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=2, max_length=2)]
+
+
+class GateConfig(_Strict):
+    """Take over the last answer while the picture has not changed: approximate. Or only the threshold."""
+
+    threshold: float = Field(
+        ge=0,
+        le=1,
+        description="mean change in brightness of the part that changed most, 0…1; 0.02 is a start",
+    )
+    refresh: IntervalNs = Field(30_000_000_000, description="ask again after so long in any case")
+    audit: float = Field(
+        0.05, ge=0, le=1, description="how often to ask all the same, 0…1, to measure what the gate costs"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"threshold": value}
+        if not isinstance(value, dict):
+            raise ValueError("write a threshold such as 0.02, or threshold, refresh and audit")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number"}, handler.resolve_ref_schema(handler(core_schema))]}
+
+    def gate(self) -> Gate:
+        """The gate as the engine knows it."""
+        return Gate(self.threshold, self.refresh, self.audit)
 
 
 class QuestionConfig(_Strict):
@@ -108,6 +145,9 @@ class QuestionConfig(_Strict):
     choices: list[str] = Field(default=[], description="kind choice: the closed list")
     max: int = Field(9, ge=1, le=100, description="kind number: the closed list is 0…max")
     max_tokens: int = Field(64, ge=1, le=768, description="of a free answer")
+    gate: GateConfig | None = Field(
+        None, description="take over the last answer while the picture has not changed; absent: always ask"
+    )
 
     def question(self, question_id: str) -> Question:
         """The question as the engine knows it."""
@@ -126,6 +166,7 @@ class QuestionConfig(_Strict):
             choices=tuple(self.choices),
             max=self.max,
             max_tokens=self.max_tokens,
+            gate=self.gate.gate() if self.gate else None,
         )
 
 
@@ -276,7 +317,7 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
     }
     section = sections.get(str(path[0])) if len(path) > 1 else Config
     if section is QuestionConfig and len(path) > 3:
-        section = DecideConfig
+        section = GateConfig if path[2] == "gate" else DecideConfig
     return list(section.model_fields) if section else []
 
 

@@ -24,6 +24,16 @@ class Metrics:
         )
         self.answers = self._counter("answers", "Answers given, by state", [*both, "state"])
         self.ticks_skipped = self._counter("ticks_skipped", "Ticks merged into a later answer", both)
+        self.answers_reused = self._counter("answers_reused", "Answers taken over, nothing had changed", both)
+        self.gate_audits = self._counter("gate_audits", "Asked although nothing had changed", both)
+        self.gate_disagreements = self._counter(
+            "gate_disagreements", "Audits that said something else than would have been reused", both
+        )
+        self.deadlines_missed = self._counter(
+            "deadlines_missed", "Frames answered after the source's next tick", source
+        )
+        self.batches_halved = self._counter("batches_halved", "Batches tried again in halves", ["cause"])
+        self.batch_limit = Gauge("streamqa_batch_limit", "Frames allowed at once", registry=self.registry)
         self.model_errors = self._counter("model_errors", "Batches that the model failed on", [])
         self.model_seconds = self._histogram("model_seconds", "Time in the model, per batch")
         self.frame_to_answer_seconds = self._histogram(

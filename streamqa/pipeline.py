@@ -11,7 +11,7 @@ from streamqa.capture.buffer import FrameBuffer
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import SourceSpec
 from streamqa.capture.supervisor import Supervisor
-from streamqa.engine.engine import Engine
+from streamqa.engine.engine import Engine, EngineSettings
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streamqa.types import Image
 
 _WATCH_S = 0.5  # how often stalls are looked for
+_MOST_WAITING = 64  # frames of a recording: 400 MB at 1920×1080
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,11 @@ class Pipeline:
 
     def __init__(self, parts: Parts) -> None:
         self._writer = RecordWriter(parts.log, parts.sinks, parts.metrics)
-        self._buffer = FrameBuffer(parts.metrics)
-        self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics)
+        # A recording's unread frames fill one batch, while the one before it is in the model.
+        self._buffer = FrameBuffer(parts.metrics, min(_MOST_WAITING, max(2, parts.model.info.max_frames)))
+        details = {spec.id: spec.detail for spec in parts.sources}
+        settings = EngineSettings(details=details)
+        self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics, settings)
         self._supervisors = {spec.id: self._supervisor(spec, parts) for spec in parts.sources}
         self._stopping = threading.Event()
         self._engine_thread = threading.Thread(target=self._run_engine, name="engine", daemon=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -35,25 +36,44 @@ class ScriptedModel:
 
     The script returns the value that a closed prompt shall score highest (None: something off the list), the
     text, points or boxes of a free one, or a whole `Generation`. What it raises, the whole batch raises.
+
+    `refuses` says why a prompt could not be answered, "" when it can: told where only that is asked. `info`:
+    fields of its `ModelInfo`.
     """
 
-    def __init__(self, script: Script, delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        script: Script,
+        delay_s: float = 0.0,
+        *,
+        refuses: Callable[[Prompt], str] = lambda _: "",
+        **info: Any,
+    ) -> None:
         self._script = script
         self._delay_s = delay_s  # how long each batch takes
+        self._refuses = refuses
+        known = ModelInfo("scripted", "1", "cpu", "none", frozenset(get_args(Task)), note="follows a script")
+        self._info = replace(known, **info)
         self.batches: list[list[int]] = []  # of every call: the number of prompts of each request
         self.closed = False
 
     @property
     def info(self) -> ModelInfo:
-        """`scripted@1`."""
-        return ModelInfo("scripted", "1", "cpu", "none", frozenset(get_args(Task)), note="follows a script")
+        """`scripted@1`, unless told otherwise."""
+        return self._info
 
     def answer(self, requests: Sequence[Request]) -> list[list[Generation]]:
         """What the script says, prompt by prompt."""
+        if any(request.check_only for request in requests):
+            return [[self._checked(prompt) for prompt in request.prompts] for request in requests]
         self.batches.append([len(request.prompts) for request in requests])
         if self._delay_s:
             time.sleep(self._delay_s)
         return [[generate(p, self._script(r.image, p)) for p in r.prompts] for r in requests]
+
+    def _checked(self, prompt: Prompt) -> Generation:
+        why = self._refuses(prompt)
+        return Generation("", 0, "error" if why else "eos", error=why)
 
     def close(self) -> None:
         """Nothing to free; `closed` says that it was called."""

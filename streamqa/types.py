@@ -75,6 +75,21 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """When a question is not asked again, because the picture has not changed. Approximate."""
+
+    threshold: float  # of the change measure of `engine/gate.py`, 0…1; up to it a picture counts as unchanged
+    refresh_ns: int  # stream time after which it is asked whatever the picture
+    audit: float  # probability of asking all the same, to measure how often reusing would be wrong
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1 or not 0 <= self.audit <= 1:
+            raise ValueError(f"threshold and audit must be 0…1, got {self.threshold}, {self.audit}")
+        if self.refresh_ns <= 0:
+            raise ValueError(f"refresh must be positive, got {self.refresh_ns} ns")
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A standing query: what to ask, of which sources, how often, and how the window decides."""
 
@@ -89,6 +104,7 @@ class Question:
     choices: tuple[str, ...] = ()  # only with kind="choice"
     max: int = 9  # only with kind="number": the closed list is 0…max
     max_tokens: int = 64  # of a free answer
+    gate: Gate | None = None  # None: asked at every tick
 
     def __post_init__(self) -> None:
         if self.every_ns <= 0:
@@ -249,6 +265,7 @@ class Answer:
     total_ms: float
     model: str
     evidence: str | None = None
+    reused: bool = False  # the model was not asked: the picture had not changed since its last answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +344,7 @@ def _answer_payload(answer: Answer) -> dict[str, Any]:
             "agree": decision.agree,
         },
         "skipped": answer.skipped,
+        "reused": answer.reused,
         "changed": answer.changed,
         "latency_ms": {
             "queue": round(answer.queue_ms, 1),

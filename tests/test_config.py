@@ -6,6 +6,7 @@ import pytest
 
 from streamqa.config import config_schema, load_config, parse_config, schema_text
 from streamqa.errors import ConfigError
+from streamqa.types import NS_PER_S, Gate
 from streamqa.yaml_nodes import parse
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -13,10 +14,12 @@ GOOD = """
 model: tiny
 sources:
   gate: scene:gate
-  clip: {url: clip.mp4, pace: realtime, loop: true}
+  clip: {url: clip.mp4, pace: realtime, loop: true, priority: 5, detail: fast}
 questions:
   person: {ask: "Is there a person?", kind: yes_no, every: 500ms, window: 2s, decide: majority, sources: [gate]}
   smoke: {ask: "Smoke?", kind: yes_no, every: 1s, window: 5s, decide: {k_of_n: [3, 5]}}
+  cars: {ask: "Cars?", kind: number, gate: 0.02}
+  bins: {ask: "Bins?", kind: number, gate: {threshold: 0.1, refresh: 10s, audit: 0}}
 """
 
 
@@ -28,11 +31,15 @@ def mistakes(text: str) -> list[str]:
 
 def test_a_good_file_reads_into_questions_and_sources() -> None:
     config = parse_config(GOOD)
-    person, smoke = config.standing()
+    person, smoke, cars, bins = config.standing()
     assert (person.every_ns, person.window_ns, person.sources) == (500_000_000, 2_000_000_000, ("gate",))
     assert (smoke.decide, smoke.k_of_n) == ("k_of_n", (3, 5))
     assert config.sources["gate"].url == "scene:gate"
-    assert config.sources["clip"].loop
+    assert (person.gate, cars.gate) == (None, Gate(0.02, 30 * NS_PER_S, 0.05))
+    assert bins.gate == Gate(0.1, 10 * NS_PER_S, 0)
+    clip, gate = config.sources["clip"], config.sources["gate"]
+    assert (clip.loop, clip.priority, clip.detail) == (True, 5, "fast")
+    assert (gate.loop, gate.priority, gate.detail) == (False, 0, "full")
     assert config.model.name == "tiny"
 
 
@@ -107,6 +114,23 @@ def test_a_question_whose_parts_do_not_go_together(question: str, what: str) -> 
     assert found[0].startswith("c.yaml:2:")
 
 
+@pytest.mark.parametrize(
+    ("written", "column", "what"),
+    [
+        ("often", 34, "gate: write a threshold such as 0.02"),
+        ("true", 34, "gate: write a threshold such as 0.02"),
+        ("2", 34, "gate.threshold: Input should be less than or equal to 1"),
+        ("{refresh: 30s}", 34, "gate.threshold: missing"),
+        ("{threshold: 0.1, refresh: 0}", 60, "gate.refresh: 0 is no interval"),
+        ("{threshold: 0.1, audti: 0.1}", 51, "gate.audti: unknown key; did you mean 'audit'?"),
+        ("{threshold: 0.1, audit: 5}", 58, "gate.audit: Input should be less than"),
+    ],
+)
+def test_a_wrong_gate_is_told_with_its_place(written: str, column: int, what: str) -> None:
+    (line,) = mistakes(f"questions: {{q: {{ask: 'a?', gate: {written}}}}}")
+    assert line.startswith(f"c.yaml:1:{column}: questions.q.{what}")
+
+
 def test_bad_ids_are_named() -> None:
     (line,) = mistakes('sources: {"a b": "scene:gate"}')
     assert "an id has 1 to 64" in line
@@ -161,6 +185,8 @@ def test_a_setting_without_effect_is_refused() -> None:
     [
         ("sources:\n", "sources: empty"),
         ("sources: {a: null}", "sources.a: empty"),
+        ("sources: {a: {url: a, detail: faste}}", "sources.a.detail: Input should be 'full' or 'fast'"),
+        ("sources: {a: {url: a, priority: high}}", "sources.a.priority: Input should be a valid integer"),
         ("questions: {q: 'Anybody?'}", "questions.q: needs lines of the form"),
         (
             "questions: {q: {ask: 'Which?', kind: choice, choices: [1, two]}}",

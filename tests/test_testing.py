@@ -70,3 +70,10 @@ def test_frames_are_recorded_or_live() -> None:
     assert (frame.image == 9).all()
     assert make_frame().clock == "media"
     assert make_frame(image=np.ones((4, 4, 3), np.uint8)).image.shape == (4, 4, 3)
+
+
+def test_what_is_refused_is_told_where_only_that_is_asked() -> None:
+    model = ScriptedModel(lambda _image, _prompt: "never", refuses=lambda p: "too long", in_flight=2)
+    ((generation,),) = model.answer([Request(None, (prompt_for(question("text")),), check_only=True)])
+    assert (generation.finish, generation.error, generation.text) == ("error", "too long", "")
+    assert (model.batches, model.info.in_flight) == ([], 2)

@@ -185,6 +185,7 @@ def test_an_answer_as_it_goes_over_the_wire() -> None:
         "answered_at": "2026-11-22T02:22:34.310Z",
         "window": {"start_s": 5118.4, "frames": 5, "agree": 4},
         "skipped": 0,
+        "reused": False,
         "changed": True,
         "latency_ms": {"queue": 12.0, "model": 61.0, "total": 190.0},
         "model": "moondream2@2025-06-21",

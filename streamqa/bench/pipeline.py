@@ -23,6 +23,7 @@ from streamqa.bench.latency import Busy
 from streamqa.bench.line import LineRun, LineSpec, Mark, run_line, unaccounted
 from streamqa.bench.quick import machine
 from streamqa.bench.statistics import quantile
+from streamqa.capture.buffer import Choose
 from streamqa.capture.source import SourceSpec
 from streamqa.engine.engine import Engine
 from streamqa.errors import ConfigError, StreamQAError
@@ -223,7 +224,7 @@ class _Batches:
         self._tick = 0
         self._image = np.zeros((360, 640, 3), np.uint8)
 
-    def take(self, max_frames: int, timeout_s: float) -> list[Frame]:
+    def take(self, choose: Choose, timeout_s: float) -> list[Frame]:
         """The next batch."""
         if not self._sizes:
             return []
@@ -233,6 +234,9 @@ class _Batches:
             Frame(f"cam{n}", self._tick, t_ns, now, "arrival", time.monotonic_ns(), self._image)
             for n in range(count)
         ]
+
+    def wake(self) -> None:
+        """`take` never waits."""
 
     @property
     def exhausted(self) -> bool:

@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 from streamqa.metrics import Metrics
 from streamqa.types import Frame
 
 _LOOK_UP_S = 0.1  # how often a waiting recording looks at its stop event
+
+
+class Offer(NamedTuple):
+    """An unread frame."""
+
+    frame: Frame
+    priority: int
+    live: bool
+
+
+Choose: TypeAlias = Callable[[Sequence[Offer]], int]  # how many to take, from the first on
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +36,7 @@ class _Lane:
 
     live: bool
     capacity: int
+    priority: int
     frames: deque[Frame] = field(default_factory=deque)
     finished: bool = False
 
@@ -30,25 +44,31 @@ class _Lane:
 class FrameBuffer:
     """Frames of all sources between their threads and the engine. Thread-safe."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._changed = threading.Condition()
-        self._lanes: dict[str, _Lane] = {}
-        self._order: deque[str] = deque()  # whose turn it is
-        self._closed = False
-
-    def add(self, source: str, live: bool, capacity: int = 16) -> None:
-        """Make room for `source`; `capacity` bounds a recording's unread frames, a live source has one.
+    def __init__(self, metrics: Metrics, capacity: int = 16) -> None:
+        """`capacity` bounds a recording's unread frames; a live source has one.
 
         Raises:
-            ValueError: the source is there already, or capacity is below 1.
+            ValueError: capacity is below 1.
         """
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, got {capacity}")
+        self._metrics = metrics
+        self._capacity = capacity
+        self._changed = threading.Condition()
+        self._lanes: dict[str, _Lane] = {}
+        self._order: deque[str] = deque()  # whose turn it is
+        self._closed = self._woken = False
+
+    def add(self, source: str, live: bool, priority: int = 0) -> None:
+        """Make room for `source`. A higher `priority` is always served first, even if others then starve.
+
+        Raises:
+            ValueError: the source is there already.
+        """
         with self._changed:
             if source in self._lanes:
                 raise ValueError(f"source {source!r} is in the buffer already")
-            self._lanes[source] = _Lane(live, capacity)
+            self._lanes[source] = _Lane(live, self._capacity, priority)
             self._order.append(source)
 
     def put(self, frame: Frame, stop: threading.Event | None = None) -> None:
@@ -71,22 +91,45 @@ class FrameBuffer:
             lane.frames.append(frame)
             self._changed.notify_all()
 
-    def take(self, max_frames: int, timeout_s: float) -> list[Frame]:
-        """Up to `max_frames` frames, one of each source in turn, each source's own in their order.
+    def take(self, choose: Choose, timeout_s: float) -> list[Frame]:
+        """The first so many of the unread frames as `choose` says.
 
-        Waits up to `timeout_s` for the first one. An empty list means that the time is over, or, at once, that
-        the buffer is closed or `exhausted`.
+        They are offered by priority, then one of each source in turn, each source's own in their order; whoever was
+        served goes to the end of the line of its priority. `choose` is called with the buffer locked, so that what
+        it sees is what is taken: it must be quick and must not call back. Whenever something changes while
+        it says 0, it is asked again.
+
+        Waits up to `timeout_s` for a frame. An empty list means that the time is over, or, at once, that the buffer
+        is closed, `exhausted` or was woken.
         """
+        offers: list[Offer] = []
+
+        def ready() -> bool:
+            offers.clear()
+            if self._woken or self._closed or self._exhausted():
+                return True
+            offers.extend(self._offers())
+            if offers:
+                del offers[max(0, choose(offers)) :]
+            return bool(offers)
+
         with self._changed:
-            self._changed.wait_for(self._has_news, timeout_s)
-            if self._closed:
-                return []
-            frames: list[Frame] = []
-            while len(frames) < max_frames and (lane := self._next()) is not None:
-                frames.append(lane.frames.popleft())
-            if frames:
+            self._changed.wait_for(ready, timeout_s)
+            self._woken = False
+            for offer in offers:
+                source = offer.frame.source
+                self._lanes[source].frames.popleft()
+                self._order.remove(source)
+                self._order.append(source)
+            if offers:
                 self._changed.notify_all()
-            return frames
+            return [offer.frame for offer in offers]
+
+    def wake(self) -> None:
+        """Let whoever waits in `take`, or comes next, return at once: there is something else to do."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
 
     def finish(self, source: str) -> None:
         """No more frames will come from `source`; what is unread can still be taken."""
@@ -112,14 +155,11 @@ class FrameBuffer:
     def _exhausted(self) -> bool:
         return all(lane.finished and not lane.frames for lane in self._lanes.values())
 
-    def _has_news(self) -> bool:
-        return self._closed or self._exhausted() or any(lane.frames for lane in self._lanes.values())
-
-    def _next(self) -> _Lane | None:
-        """The lane whose turn it is, among those with frames; it goes to the end of the line."""
-        for source in self._order:
-            if self._lanes[source].frames:
-                self._order.remove(source)
-                self._order.append(source)
-                return self._lanes[source]
-        return None
+    def _offers(self) -> Iterator[Offer]:
+        """Every unread frame in the order in which they are to be served."""
+        for priority in sorted({lane.priority for lane in self._lanes.values()}, reverse=True):
+            lanes = [lane for s in self._order if (lane := self._lanes[s]).priority == priority]
+            for turn in range(max(len(lane.frames) for lane in lanes)):
+                for lane in lanes:
+                    if turn < len(lane.frames):
+                        yield Offer(lane.frames[turn], priority, lane.live)

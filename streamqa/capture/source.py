@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, cast
 
 from streamqa.errors import ConfigError
-from streamqa.types import Clock
+from streamqa.types import Clock, Detail
 
 if TYPE_CHECKING:
     from streamqa.types import Image
@@ -24,6 +24,8 @@ class SourceSpec:
     url: str  # may hold a password: never log it, use `redact`
     pace: str = "fast"  # files: "fast" as quick as it goes, waiting; "realtime" as a live source
     loop: bool = False  # files at pace "realtime": start again at the end
+    priority: int = 0  # higher ones are served first, even if others then starve
+    detail: Detail = "full"  # what the model looks at; "fast" is approximate
     stall_after_s: float = 5.0  # live: without a frame for so long, the source is reported stalled
 
 

@@ -79,7 +79,7 @@ class Supervisor:
         self._seen_ns = 0  # monotonic clock at the last picture, or at the start of waiting for the first
         self._index = 0
         self._failures = 0
-        buffer.add(spec.id, self.is_live)
+        buffer.add(spec.id, self.is_live, spec.priority)
 
     @property
     def state(self) -> SourceState:

@@ -50,7 +50,10 @@ def source_specs(config: Config) -> tuple[SourceSpec, ...]:
             kind_of(item.url)
         except ConfigError as error:
             raise ConfigError(f"sources.{name}: {error}") from None
-    return tuple(SourceSpec(name, item.url, item.pace, item.loop) for name, item in config.sources.items())
+    return tuple(
+        SourceSpec(name, item.url, item.pace, item.loop, item.priority, item.detail)
+        for name, item in config.sources.items()
+    )
 
 
 def serve(

@@ -1,37 +1,43 @@
-"""The engine: take frames, ask the model everything that is due on them in one batch, emit answers.
+"""The engine: take frames of several sources, ask the model everything due on them in one batch, emit answers.
 
-It decides nothing by itself: the schedule says what is due, the answer kinds what a generation means, the
-window what the readings decide. What is left is to keep the account: one answer for every due question, also
-when the model fails.
+It decides nothing by itself: the schedule says what is due, `batching` how many frames go together, the gate what
+need not be asked, the answer kinds what a generation means, the window what the readings decide. What is left
+is to keep the account: one answer for every due question, also when the model fails.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from streamqa.answers import prompt_for, read_answer
+from streamqa.capture.buffer import Choose, Offer
+from streamqa.engine.asking import Outcome, ask, lost
+from streamqa.engine.batching import Candidate, Costs, Room, batch_size
+from streamqa.engine.flight import Flight
 from streamqa.engine.schedule import Schedule
-from streamqa.engine.window import Window
-from streamqa.errors import ModelError
+from streamqa.engine.tracks import Job, Stamps, Tracks
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
-from streamqa.types import Answer, Due, Frame, Generation, Prompt, Question, Request, State, Value, utc_now
+from streamqa.types import Answer, Detail, Frame, Question, Request, utc_now
 
 _LOOK_UP_S = 0.2  # how often an idle engine looks at its stop event
-_log = logging.getLogger(__name__)
+_PATIENCE_S = 4.0  # after a stop, until what is still in flight is reported as failed
 
 
 class FrameSupply(Protocol):
     """What the engine needs of a `FrameBuffer`."""
 
-    def take(self, max_frames: int, timeout_s: float) -> list[Frame]:
-        """Up to `max_frames` frames, waiting up to `timeout_s` for the first."""
+    def take(self, choose: Choose, timeout_s: float) -> list[Frame]:
+        """The first so many frames as `choose` says, waiting up to `timeout_s` for one."""
+        ...
+
+    def wake(self) -> None:
+        """Let `take` return at once."""
         ...
 
     @property
@@ -51,29 +57,37 @@ class Clocks:
 SYSTEM_CLOCKS = Clocks()
 
 
-class _Job(NamedTuple):
-    """A frame and everything that is due on it."""
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What can be chosen about an engine."""
 
-    frame: Frame
-    due: tuple[Due, ...]
+    max_frames: int | None = None  # with prompts, in one batch; None: as many as fit into the model's memory
+    details: Mapping[str, Detail] = field(default_factory=dict)  # by source; "full" where it is not named
+    clocks: Clocks = SYSTEM_CLOCKS
+    seed: int = 0  # of the change gate's audits
+
+    def __post_init__(self) -> None:
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ValueError(f"max_frames must be at least 1, got {self.max_frames}")
+
+
+DEFAULT_SETTINGS = EngineSettings()
 
 
 class _Batch(NamedTuple):
-    """When a batch went into the model and came out, on the monotonic clock and the wall's."""
+    """What goes into the model together; jobs of which everything is reused send nothing."""
 
+    jobs: tuple[Job, ...]
+    requests: tuple[Request, ...]  # one for each job with prompts, in order
     asked_ns: int
+
+
+class _Landing(NamedTuple):
+    """What came out of the model, and when."""
+
+    outcome: Outcome
     answered_ns: int
     answered_at: datetime
-    model: str
-
-
-@dataclass(slots=True)
-class _Track:
-    """What is remembered of one (question, source)."""
-
-    window: Window
-    previous: tuple[Value, State] | None = None
-    said: str = ""  # the newest generated text: in a quiet scene the next one is the same
 
 
 class Engine:
@@ -85,103 +99,136 @@ class Engine:
         model: VisionModel,
         emit: Callable[[Sequence[Answer]], None],
         metrics: Metrics,
-        *,
-        max_frames: int = 16,
-        clocks: Clocks = SYSTEM_CLOCKS,
+        settings: EngineSettings = DEFAULT_SETTINGS,
     ) -> None:
-        if max_frames < 1:
-            raise ValueError(f"max_frames must be at least 1, got {max_frames}")
         self.schedule = Schedule(questions)
-        self._prompts = {question.id: prompt_for(question) for question in questions}
-        self._tracks: dict[tuple[str, str], _Track] = {}  # (question id, source)
+        self._questions = tuple(questions)
+        self._tracks = Tracks(questions, metrics, settings.seed)
         self._model = model
         self._emit = emit
         self._metrics = metrics
-        self._max_frames = max_frames
-        self._clocks = clocks
+        self._settings = settings
+        self._clocks = settings.clocks
+        self._room = Room(min(settings.max_frames or model.info.max_frames, model.info.max_frames))
+        self._costs = Costs()
+        self._inside: Counter[str] = Counter()  # frames in flight, by source
+        metrics.batch_limit.set(self._room.limit)
 
     def run(self, buffer: FrameSupply, stop: threading.Event) -> None:
         """Answer frame after frame until `buffer` is exhausted or `stop` is set; what is answered is emitted.
 
-        Whoever closes a buffer sets `stop` first. What `emit` raises ends the run: answers that cannot be
-        handed on must not go on silently.
+        Up to `ModelInfo.in_flight` batches are in the model at once. Whoever closes a buffer sets `stop` first. What
+        `emit` raises ends the run: answers that cannot be handed on must not go on silently.
         """
-        while not stop.is_set():
-            frames = buffer.take(self._max_frames, _LOOK_UP_S)
-            if answers := self.step(frames):
-                self._emit(answers)
-            if not frames and buffer.exhausted:
-                return
+        flight = Flight(self._answered, self._model.info.in_flight, buffer.wake)
+        try:
+            while not stop.is_set():
+                full = flight.full
+                frames = [] if full else buffer.take(self.choose, _LOOK_UP_S)
+                if frames:
+                    flight.hand_over(self._planned(frames))
+                elif buffer.exhausted:
+                    break
+                self._hand_on(flight.landed(_LOOK_UP_S if full else 0))
+            self._land(flight, stop)
+        finally:
+            flight.close()
 
     def step(self, frames: Sequence[Frame]) -> list[Answer]:
         """Every answer due on `frames`, in their order, after one model call; none where nothing is due.
 
         A model that fails gives answers in state `error`, never an exception.
         """
-        jobs = [_Job(f, due) for f in frames if (due := self.schedule.due(f.source, f.t_ns))]
-        if not jobs:
-            return []
+        batch = self._planned(frames)
+        return self._read(batch, self._answered(batch))
+
+    def choose(self, offers: Sequence[Offer]) -> int:
+        """How many of `offers`, from the first on, make the next batch."""
+        return batch_size(
+            self._candidates(offers), self._room.limit, self._clocks.monotonic_ns(), self._costs.predict
+        )
+
+    def _candidates(self, offers: Iterable[Offer]) -> Iterator[Candidate]:
+        """What `offers` ask for, up to the first that has to wait for an answer before it."""
+        gated: set[str] = set()
+        for frame, priority, live in offers:
+            due = self.schedule.peek(frame.source, frame.t_ns)
+            if not live and any(question.gate for question in due):
+                # What is reused must not depend on which frames happened to be there: a replay would differ.
+                if frame.source in gated or self._inside[frame.source]:
+                    return
+                gated.add(frame.source)
+            next_ns = min((question.every_ns for question in due), default=0)
+            yield Candidate(priority, frame.received_ns + next_ns if live else None, len(due))
+
+    def _planned(self, frames: Sequence[Frame]) -> _Batch:
+        """Everything due on `frames`; from here on an answer is owed for each."""
         asked_ns = self._clocks.monotonic_ns()
-        generations = self._ask(jobs)
-        answered_ns, answered_at = self._clocks.monotonic_ns(), self._clocks.utc()
-        batch = _Batch(asked_ns, answered_ns, answered_at, self._model.info.label)
-        self._metrics.model_seconds.observe((answered_ns - asked_ns) / 1e9)
-        answers = []
-        for job, said in zip(jobs, generations, strict=True):
-            self._metrics.frame_to_answer_seconds.observe((answered_ns - job.frame.received_ns) / 1e9)
-            answers += [self._answer(job.frame, d, g, batch) for d, g in zip(job.due, said, strict=True)]
+        jobs = tuple(
+            self._tracks.plan(frame, due)
+            for frame in frames
+            if (due := self.schedule.due(frame.source, frame.t_ns))
+        )
+        self._inside.update(job.frame.source for job in jobs)
+        details = self._settings.details
+        requests = tuple(
+            Request(job.frame.image, prompts, details.get(job.frame.source, "full"))
+            for job in jobs
+            if (prompts := job.prompts)
+        )
+        return _Batch(jobs, requests, asked_ns)
+
+    def _answered(self, batch: _Batch) -> _Landing:
+        """What the model says to a batch. The only part that may run on another thread: it changes nothing here."""
+        outcome = ask(self._model, batch.requests, self._clocks.monotonic_ns)
+        return _Landing(outcome, self._clocks.monotonic_ns(), self._clocks.utc())
+
+    def _read(self, batch: _Batch, landing: _Landing) -> list[Answer]:
+        if not batch.jobs:
+            return []
+        if batch.requests:
+            self._learn(batch, landing)
+        stamps = Stamps(batch.asked_ns, landing.answered_ns, landing.answered_at, self._model.info.label)
+        said = iter(landing.outcome.said)
+        answers: list[Answer] = []
+        for job in batch.jobs:
+            self._inside[job.frame.source] -= 1
+            waited_ns = landing.answered_ns - job.frame.received_ns
+            self._metrics.frame_to_answer_seconds.observe(waited_ns / 1e9)
+            if job.frame.captured_at and waited_ns > min(p.due.question.every_ns for p in job.plans):
+                self._metrics.deadlines_missed.labels(job.frame.source).inc()
+            answers += self._tracks.read(job, next(said) if job.prompts else (), stamps)
         return answers
 
-    def _ask(self, jobs: Sequence[_Job]) -> list[list[Generation]]:
-        """One generation for every due question of every job, whatever happens."""
-        requests = [
-            Request(job.frame.image, tuple(self._prompt(d.question, job.frame) for d in job.due))
-            for job in jobs
-        ]
-        try:
-            said = self._model.answer(requests)
-            if [len(generations) for generations in said] != [len(job.due) for job in jobs]:
-                raise ModelError("the model gave another number of answers than it was asked for")
-            return said
-        except ModelError as error:
-            detail = str(error)
-        # The supervisor of the model: whatever it raises is reported in every answer of the batch.
-        except Exception as error:
-            _log.debug("the model failed", exc_info=True)
-            detail = f"{type(error).__name__}: {error}"
-        self._metrics.model_errors.inc()
-        failed = Generation(text="", tokens=0, finish="error", error=detail)
-        return [[failed] * len(job.due) for job in jobs]
+    def _learn(self, batch: _Batch, landing: _Landing) -> None:
+        """What a batch says about the next ones, and its counts."""
+        outcome, took_ns = landing.outcome, landing.answered_ns - batch.asked_ns
+        self._metrics.model_seconds.observe(took_ns / 1e9)
+        for cause, count in outcome.halved.items():
+            self._metrics.batches_halved.labels(cause).inc(count)
+        if outcome.failed:
+            self._metrics.model_errors.inc()
+        else:
+            self._costs.observe(len(batch.requests), sum(len(r.prompts) for r in batch.requests), took_ns)
+            self._room.held()
+        if outcome.fits is not None:
+            self._room.shrink(outcome.fits)
+        self._metrics.batch_limit.set(self._room.limit)
 
-    def _prompt(self, question: Question, frame: Frame) -> Prompt:
-        prompt, track = self._prompts[question.id], self._tracks.get((question.id, frame.source))
-        return replace(prompt, draft=track.said) if track and track.said and not prompt.options else prompt
+    def _hand_on(self, landed: Iterable[tuple[_Batch, _Landing]]) -> None:
+        for batch, landing in landed:
+            if answers := self._read(batch, landing):
+                self._emit(answers)
 
-    def _answer(self, frame: Frame, due: Due, generation: Generation, batch: _Batch) -> Answer:
-        question = due.question
-        track = self._tracks.setdefault((question.id, frame.source), _Track(Window(question)))
-        reading = read_answer(question, generation)
-        track.said = generation.text
-        decision = track.window.add(frame.t_ns, reading)
-        now = (decision.value, decision.state)
-        changed, track.previous = now != track.previous, now
-        self._metrics.answers.labels(frame.source, question.id, decision.state).inc()
-        self._metrics.ticks_skipped.labels(frame.source, question.id).inc(due.skipped)
-        return Answer(
-            source=frame.source,
-            question=question.id,
-            kind=question.kind,
-            decision=decision,
-            reading=reading,
-            frame=frame.index,
-            t_ns=frame.t_ns,
-            captured_at=frame.captured_at,
-            clock=frame.clock,
-            answered_at=batch.answered_at,
-            skipped=due.skipped,
-            changed=changed,
-            queue_ms=(batch.asked_ns - frame.received_ns) / 1e6,
-            model_ms=(batch.answered_ns - batch.asked_ns) / 1e6,
-            total_ms=(batch.answered_ns - frame.received_ns) / 1e6,
-            model=batch.model,
-        )
+    def _land(self, flight: Flight[_Batch, _Landing], stop: threading.Event) -> None:
+        """Read what is in flight; once stopped, what takes too long is reported as failed."""
+        stopped_s: float | None = None
+        while flight.flying:
+            self._hand_on(flight.landed(_LOOK_UP_S))
+            if stop.is_set():
+                stopped_s = time.monotonic() if stopped_s is None else stopped_s
+                if time.monotonic() - stopped_s > _PATIENCE_S:
+                    break
+        for batch in flight.abandon():
+            outcome = lost(batch.requests, "stopped before the model had answered")
+            self._hand_on([(batch, _Landing(outcome, self._clocks.monotonic_ns(), self._clocks.utc()))])

@@ -28,10 +28,8 @@ class Schedule:
         Whoever calls owes one answer, of whatever state, for each. A frame that is not later than the one
         before it makes nothing due.
         """
-        if source not in self._asked:
-            self._asked[source] = tuple(q for q in self._questions if q.asks(source))
         found = []
-        for question in self._asked[source]:
+        for question in self._of(source):
             key = (question.id, source)
             tick, passed = t_ns // question.every_ns, self._passed.get(key, 0)
             if tick < passed:
@@ -42,6 +40,14 @@ class Schedule:
             found.append(Due(question, tick, skipped))
         return tuple(found)
 
+    def peek(self, source: str, t_ns: int) -> tuple[Question, ...]:
+        """The questions that would come due on that frame; nothing is owed for them."""
+        return tuple(
+            question
+            for question in self._of(source)
+            if t_ns // question.every_ns >= self._passed.get((question.id, source), 0)
+        )
+
     def passed(self, question_id: str, source: str) -> int:
         """Ticks of the question that have passed on `source` up to its newest frame; 0 where none has."""
         return self._passed.get((question_id, source), 0)
@@ -49,3 +55,9 @@ class Schedule:
     def skipped(self, question_id: str, source: str) -> int:
         """How many of these merged into a later answer; the others each have an answer of their own."""
         return self._skipped.get((question_id, source), 0)
+
+    def _of(self, source: str) -> tuple[Question, ...]:
+        """The questions asked of `source`."""
+        if source not in self._asked:
+            self._asked[source] = tuple(q for q in self._questions if q.asks(source))
+        return self._asked[source]

@@ -115,7 +115,7 @@ class Rig:
         deadline = time.monotonic() + timeout_s
         while not self.buffer.exhausted:
             assert time.monotonic() < deadline, "the source did not end in time"
-            frames += self.buffer.take(8, 0.1)
+            frames += self.buffer.take(len, 0.1)
         return frames
 
     def frames(self, count: int, timeout_s: float = 10) -> list[Frame]:
@@ -124,7 +124,8 @@ class Rig:
         deadline = time.monotonic() + timeout_s
         while len(frames) < count:
             assert time.monotonic() < deadline, f"only {len(frames)} of {count} frames came in time"
-            frames += self.buffer.take(count - len(frames), 0.1)
+            missing = count - len(frames)
+            frames += self.buffer.take(lambda offers, most=missing: min(most, len(offers)), 0.1)
         return frames
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamqa.capture.buffer import FrameBuffer
+from streamqa.capture.buffer import Choose, FrameBuffer
 from streamqa.metrics import Metrics
 from streamqa.types import Frame
 
@@ -21,6 +21,10 @@ def frame(source: str, index: int) -> Frame:
 
 def dropped(metrics: Metrics, source: str) -> float:
     return metrics.frames_dropped.labels(source)._value.get()
+
+
+def up_to(count: int) -> Choose:
+    return lambda offers: min(count, len(offers))
 
 
 def names(frames: list[Frame]) -> list[str]:
@@ -43,7 +47,7 @@ def test_of_a_live_source_the_newest_frame_is_given_and_the_others_are_counted(
             unread[source] = index
             buffer.put(frame(source, index))
         else:
-            taken = buffer.take(8, 0)
+            taken = buffer.take(up_to(8), 0)
             assert {f.source: f.index for f in taken} == unread
             unread = {}
     assert {source: dropped(metrics, source) for source in "ab"} == expected
@@ -58,7 +62,7 @@ def test_of_a_live_source_the_newest_frame_is_given_and_the_others_are_counted(
 def test_recordings_wait_so_nothing_is_lost_and_order_is_kept(
     counts: dict[str, int], max_frames: int, capacity: int
 ) -> None:
-    buffer = FrameBuffer(Metrics())
+    buffer = FrameBuffer(Metrics(), capacity)
 
     def run(source: str) -> None:
         for index in range(counts[source]):
@@ -66,13 +70,13 @@ def test_recordings_wait_so_nothing_is_lost_and_order_is_kept(
         buffer.finish(source)
 
     for source in counts:
-        buffer.add(source, live=False, capacity=capacity)
+        buffer.add(source, live=False)
     threads = [threading.Thread(target=run, args=(source,)) for source in counts]
     for thread in threads:
         thread.start()
     seen: dict[str, list[int]] = {source: [] for source in counts}
     while not buffer.exhausted:
-        taken = buffer.take(max_frames, 1)
+        taken = buffer.take(up_to(max_frames), 1)
         assert len(taken) <= max_frames
         for one in taken:
             seen[one.source].append(one.index)
@@ -82,8 +86,8 @@ def test_recordings_wait_so_nothing_is_lost_and_order_is_kept(
 
 
 def test_a_recording_holds_no_more_than_its_capacity() -> None:
-    buffer = FrameBuffer(Metrics())
-    buffer.add("a", live=False, capacity=2)
+    buffer = FrameBuffer(Metrics(), 2)
+    buffer.add("a", live=False)
     stop = threading.Event()
 
     def run() -> None:
@@ -92,11 +96,11 @@ def test_a_recording_holds_no_more_than_its_capacity() -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert names(buffer.take(1, 5)) == ["a0"]
+    assert names(buffer.take(up_to(1), 5)) == ["a0"]
     stop.set()  # a waiting put looks up
     thread.join(5)
     assert not thread.is_alive()
-    rest = buffer.take(20, 0)
+    rest = buffer.take(up_to(20), 0)
     assert len(rest) <= 2
     assert names(rest) == ["a1", "a2"][: len(rest)]
 
@@ -108,17 +112,17 @@ def test_sources_take_turns() -> None:
     for index in range(4):
         for source in "abc":
             buffer.put(frame(source, index))
-    assert names(buffer.take(4, 0)) == ["a0", "b0", "c3", "a1"]
-    assert names(buffer.take(2, 0)) == ["b1", "a2"]
+    assert names(buffer.take(up_to(4), 0)) == ["a0", "b0", "c3", "a1"]
+    assert names(buffer.take(up_to(2), 0)) == ["b1", "a2"]
     buffer.put(frame("c", 9))
-    assert names(buffer.take(9, 0)) == ["c9", "b2", "a3", "b3"]
+    assert names(buffer.take(up_to(9), 0)) == ["c9", "b2", "a3", "b3"]
 
 
 def test_take_gives_up_after_its_time() -> None:
     buffer = FrameBuffer(Metrics())
     buffer.add("a", live=True)
     begin = time.monotonic()
-    assert buffer.take(1, 0.05) == []
+    assert buffer.take(up_to(1), 0.05) == []
     assert 0.04 < time.monotonic() - begin < 5
     assert not buffer.exhausted
 
@@ -128,7 +132,7 @@ def test_take_wakes_up_for_a_frame() -> None:
     buffer.add("a", live=True)
     timer = threading.Timer(0.05, buffer.put, [frame("a", 0)])
     timer.start()
-    assert names(buffer.take(1, 20)) == ["a0"]
+    assert names(buffer.take(up_to(1), 20)) == ["a0"]
     timer.join(5)
 
 
@@ -138,16 +142,16 @@ def test_the_end_is_known_only_when_all_is_read() -> None:
     buffer.put(frame("a", 0))
     buffer.finish("a")
     assert not buffer.exhausted
-    assert names(buffer.take(1, 0)) == ["a0"]
+    assert names(buffer.take(up_to(1), 0)) == ["a0"]
     assert buffer.exhausted
     begin = time.monotonic()
-    assert buffer.take(1, 20) == []  # at once
+    assert buffer.take(up_to(1), 20) == []  # at once
     assert time.monotonic() - begin < 5
 
 
 def test_closing_wakes_both_sides() -> None:
-    buffer = FrameBuffer(Metrics())
-    buffer.add("a", live=False, capacity=1)
+    buffer = FrameBuffer(Metrics(), 1)
+    buffer.add("a", live=False)
     buffer.add("b", live=True)
     buffer.put(frame("a", 0))
     writer = threading.Thread(target=buffer.put, args=(frame("a", 1), threading.Event()))
@@ -157,7 +161,7 @@ def test_closing_wakes_both_sides() -> None:
     writer.join(5)
     timer.join(5)
     assert not writer.is_alive()
-    assert buffer.take(5, 20) == []
+    assert buffer.take(up_to(5), 20) == []
 
 
 def test_what_a_given_up_reader_brings_late_is_left_aside() -> None:
@@ -174,6 +178,6 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(ValueError, match="already"):
         buffer.add("a", live=True)
     with pytest.raises(ValueError, match="capacity"):
-        buffer.add("b", live=False, capacity=0)
+        FrameBuffer(Metrics(), 0)
     with pytest.raises(KeyError):
         buffer.put(frame("z", 0))

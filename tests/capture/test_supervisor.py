@@ -188,7 +188,7 @@ def test_a_thread_that_hangs_is_left_behind_and_gives_nothing_any_more(rig: Make
     assert one.buffer.exhausted
     hang.set()
     assert one.supervisor.stop(5)
-    assert one.buffer.take(1, 0) == []
+    assert one.buffer.take(len, 0) == []
     assert one.supervisor.latest is not None
     assert one.supervisor.latest.t_ns < S
 
@@ -198,7 +198,7 @@ def test_stopping_a_recording_that_waits_for_room(rig: MakeRig) -> None:
     one.supervisor.start()
     one.wait_for("connecting", "live")
     assert one.supervisor.stop(5)
-    assert len(one.buffer.take(200, 0)) <= 16  # the buffer's capacity
+    assert len(one.buffer.take(len, 0)) <= 16  # the buffer's capacity
 
 
 @pytest.mark.usefixtures("no_backoff")
@@ -240,5 +240,5 @@ def test_latest_wins_for_live_sources(rig: MakeRig) -> None:
     one = rig(make=lambda spec: ScriptedSource([float(i) for i in range(50)]))
     one.supervisor.start()
     one.wait_for("ended")
-    assert [frame.t_s for frame in one.buffer.take(99, 0)] == pytest.approx([49], abs=1)
+    assert [frame.t_s for frame in one.buffer.take(len, 0)] == pytest.approx([49], abs=1)
     assert one.metrics.frames_dropped.labels("cam")._value.get() == 49

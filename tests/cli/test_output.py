@@ -23,6 +23,7 @@ ANSWER: dict[str, Any] = {
     "t_s": 61.25,
     "captured_at": None,
     "skipped": 0,
+    "reused": False,
     "changed": True,
     "model": "tiny@1",
 }

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamqa.capture.buffer import FrameBuffer
-from streamqa.engine.engine import Clocks, Engine
+from streamqa.capture.buffer import Choose, FrameBuffer
+from streamqa.engine.engine import Clocks, Engine, EngineSettings
 from streamqa.errors import ModelError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
@@ -46,8 +46,10 @@ class Ticking:
 
 
 def engine(*questions: Question, model: VisionModel | None = None, **fields: Any) -> Engine:
-    known: dict[str, Any] = {"emit": lambda _: None, "metrics": Metrics()} | fields
-    return Engine(questions, model or ScriptedModel(brightness), **known)
+    """An engine; `fields` are settings of it, but for `emit` and `metrics`."""
+    emit, metrics = fields.pop("emit", lambda _: None), fields.pop("metrics", None)
+    settings = EngineSettings(**fields)
+    return Engine(questions, model or ScriptedModel(brightness), emit, metrics or Metrics(), settings)
 
 
 def test_an_answer_names_its_frame_its_time_and_its_model() -> None:
@@ -172,7 +174,7 @@ def test_a_failed_reading_in_a_window_does_not_vote_but_shows() -> None:
     ]
 
 
-@pytest.mark.parametrize("shape", [[], [1], [1, 1], [2, 2], [2, 1, 1]])
+@pytest.mark.parametrize("shape", [[], [3], [1, 1], [2, 2], [2, 1, 1]])
 def test_a_model_that_breaks_its_word_is_an_error(shape: list[int]) -> None:
     class Careless(ScriptedModel):
         def answer(self, requests: Any) -> list[list[Generation]]:
@@ -217,8 +219,8 @@ def test_at_least_one_frame_a_batch() -> None:
 
 
 def test_run_ends_when_the_buffer_is_exhausted() -> None:
-    buffer, emitted, model = FrameBuffer(Metrics()), list[Answer](), ScriptedModel(brightness)
-    buffer.add("cam", live=False, capacity=10)
+    buffer, emitted, model = FrameBuffer(Metrics(), 10), list[Answer](), ScriptedModel(brightness)
+    buffer.add("cam", live=False)
     for i in range(10):
         buffer.put(make_frame(t_s=i / 2, index=i))
     buffer.finish("cam")
@@ -232,7 +234,9 @@ def test_run_waits_for_frames_that_are_late() -> None:
         exhausted = False
         left: list[list[Frame]] = [[make_frame(t_s=0)], [], [make_frame(t_s=1)], []]  # noqa: RUF012
 
-        def take(self, max_frames: int, timeout_s: float) -> list[Frame]:
+        def wake(self) -> None: ...
+
+        def take(self, choose: Choose, timeout_s: float) -> list[Frame]:
             frames = self.left.pop(0)
             self.exhausted = not self.left
             return frames

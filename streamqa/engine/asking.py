@@ -1,0 +1,131 @@
+"""Asking the model so that one bad frame never takes its neighbours with it, and asking it beforehand.
+
+A batch that fails is halved and tried again, down to single frames. Only a model whose process died is not asked
+again about what was in it: one of these frames may be what killed it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from streamqa.answers import prompt_for
+from streamqa.errors import ModelError, ModelLost
+from streamqa.model.base import VisionModel
+from streamqa.types import NS_PER_S, Generation, Question, Request
+
+_PATIENCE_NS = 30 * NS_PER_S  # a model that fails slowly must not hold up all answers for ever
+_MEMORY_WORDS = ("out of memory", "not enough memory", "allocate memory")  # also as told by another process
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """What became of a batch."""
+
+    said: list[list[Generation]]  # for every request one generation for each prompt
+    failed: bool = False  # whether some call failed
+    halved: dict[str, int] = field(default_factory=dict)  # how often, by cause: "memory" or "error"
+    fits: int | None = None  # after memory ran out: the most frames that went through at once
+
+
+def ask(
+    model: VisionModel, requests: Sequence[Request], now_ns: Callable[[], int] = time.monotonic_ns
+) -> Outcome:
+    """One generation for every prompt of every request, whatever happens; never raises.
+
+    A failing batch of n frames costs at most 2n - 1 calls, and no new call is made 30 s after the first failure.
+    """
+    asking = _Asking(model, now_ns)
+    said = asking.pieces(requests) if requests else []
+    return Outcome(said, asking.failed, asking.halved, asking.fits)
+
+
+def lost(requests: Sequence[Request], why: str) -> Outcome:
+    """The outcome of a batch about which nothing will come back."""
+    return Outcome(_failures(requests, why), failed=True)
+
+
+def refuse_unanswerable(model: VisionModel, questions: Sequence[Question]) -> None:
+    """Ask `model`, without a picture, whether it could answer `questions`.
+
+    Raises:
+        ModelError: some it could not (prompt and answer beyond its context, a task that it has not); one line
+            that names each with its reason.
+    """
+    if not questions:
+        return
+    prompts = tuple(prompt_for(question) for question in questions)
+    (said,) = model.answer([Request(None, prompts, check_only=True)])
+    wrong = [
+        f"question {question.id!r}: {' '.join(generation.error.split())}"
+        for question, generation in zip(questions, said, strict=True)
+        if generation.finish == "error"
+    ]
+    if wrong:
+        raise ModelError(f"{model.info.label} cannot answer " + "; ".join(wrong))
+
+
+class _Asking:
+    """One batch on its way through a model that may fail."""
+
+    def __init__(self, model: VisionModel, now_ns: Callable[[], int]) -> None:
+        self._model, self._now_ns = model, now_ns
+        self._until_ns: int | None = None  # when to give up, once something has failed
+        self._largest = 0  # frames of the largest call that was answered
+        self._memory = self._alone = False  # whether memory ran out; whether it did for a single frame
+        self.failed = False
+        self.halved: dict[str, int] = {}
+
+    @property
+    def fits(self) -> int | None:
+        """The most frames that went through, where memory ran out because of their number.
+
+        A single frame that does not fit was too large itself, and says nothing about smaller ones.
+        """
+        return max(1, self._largest) if self._memory and not self._alone else None
+
+    def pieces(self, requests: Sequence[Request]) -> list[list[Generation]]:
+        """Ask about all; where that fails, about each half."""
+        if self._until_ns is not None and self._now_ns() >= self._until_ns:
+            return _failures(requests, "given up, trying smaller batches had failed for 30 s")
+        try:
+            said = self._model.answer(requests)
+            if [len(generations) for generations in said] != [len(r.prompts) for r in requests]:
+                raise ModelError("the model gave another number of answers than it was asked for")
+        except ModelLost as error:
+            self.failed = True
+            return _failures(requests, str(error))
+        # The supervisor of the model: whatever it raises is reported in the answers of the frames at fault.
+        except Exception as error:
+            _log.debug("the model failed on %d frames", len(requests), exc_info=True)
+            return self._failed(requests, error)
+        self._largest = max(self._largest, len(requests))
+        return said
+
+    def _failed(self, requests: Sequence[Request], error: Exception) -> list[list[Generation]]:
+        self.failed = True
+        memory = _is_memory(error)
+        self._memory |= memory
+        if self._until_ns is None:
+            self._until_ns = self._now_ns() + _PATIENCE_NS
+        if len(requests) == 1:
+            self._alone |= memory
+            return _failures(
+                requests, str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+            )
+        cause = "memory" if memory else "error"
+        self.halved[cause] = self.halved.get(cause, 0) + 1
+        half = len(requests) // 2
+        return self.pieces(requests[:half]) + self.pieces(requests[half:])
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _MEMORY_WORDS)
+
+
+def _failures(requests: Sequence[Request], why: str) -> list[list[Generation]]:
+    failure = Generation(text="", tokens=0, finish="error", error=why)
+    return [[failure] * len(request.prompts) for request in requests]

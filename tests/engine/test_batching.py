@@ -1,0 +1,170 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamqa.engine.batching import LATE_SHARE, Candidate, Costs, Room, batch_size
+
+SECOND = 1_000_000_000
+
+
+def cost(fixed_s: float, frame_s: float, prompt_s: float = 0.0):
+    return lambda frames, prompts: (fixed_s + frames * frame_s + prompts * prompt_s) * SECOND
+
+
+def due(in_s: float | None, priority: int = 0, prompts: int = 1) -> Candidate:
+    return Candidate(priority, None if in_s is None else round(in_s * SECOND), prompts)
+
+
+# batch_size
+
+
+def test_a_batch_ends_before_the_earliest_deadline_inside() -> None:
+    tenth = cost(0.1, 0.1)
+    assert batch_size([due(1.0)] * 20, 16, 0, tenth) == 9  # 0.1 + 9 × 0.1
+    assert batch_size([due(1.0), due(0.35), due(1.0)], 16, 0, tenth) == 2
+    assert (
+        batch_size([due(1.0), due(1.0), due(1.0), due(0.35)], 16, 0, tenth) == 3
+    )  # it would be late with the others
+
+
+def test_memory_bounds_every_batch_and_a_recording_knows_no_other_bound() -> None:
+    assert batch_size([due(None)] * 40, 16, 0, cost(100, 100)) == 16
+    assert batch_size([due(9)] * 40, 4, 0, cost(0, 0)) == 4
+
+
+def test_at_least_one_frame_is_taken() -> None:
+    assert batch_size([due(-5)], 1, 0, cost(100, 100)) == 1
+    assert batch_size([], 1, 0, cost(1, 1)) == 0
+
+
+def test_what_is_late_waits_for_others_only_as_long_as_that_pays() -> None:
+    late = [due(0.01)] * 64
+    assert batch_size(late, 64, 0, cost(0.0, 1.2)) == 1  # nothing to share: each other frame only delays it
+    assert batch_size(late, 64, 0, cost(1.0, 0.1)) == 40  # 1 + 40 × 0.1 = 5 × 1
+    assert batch_size([due(0.01), due(5), due(5)], 64, 0, cost(1.0, 0.1)) == 3
+    assert LATE_SHARE == 5
+
+
+def test_what_is_late_does_not_wait_for_a_lower_priority() -> None:
+    offered = [due(0.01, priority=1), due(0.01, priority=1), due(9, priority=0), due(None, priority=0)]
+    assert batch_size(offered, 64, 0, cost(1.0, 0.1)) == 2
+    in_time = [due(5, priority=1), due(9, priority=0), due(None, priority=-1)]
+    assert batch_size(in_time, 64, 0, cost(1.0, 0.1)) == 3
+
+
+def test_frames_without_prompts_cost_nothing() -> None:
+    offered = [due(0, prompts=0)] * 3 + [due(1.0)] + [due(0, prompts=0)] * 3 + [due(1.0)] * 3
+    assert batch_size(offered, 2, 0, cost(0.1, 0.1)) == 8
+    assert batch_size([due(1.0, prompts=1), due(1.0, prompts=100)], 9, 0, cost(0.1, 0.1, 0.01)) == 1
+
+
+candidates = st.lists(
+    st.builds(due, st.none() | st.floats(-1, 3, allow_nan=False), st.integers(0, 2), st.integers(0, 5)),
+    max_size=12,
+)
+
+
+@given(candidates, st.integers(1, 8), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.2))
+def test_no_batch_makes_late_what_could_have_been_in_time(
+    offered: list[Candidate], limit: int, fixed_s: float, frame_s: float, prompt_s: float
+) -> None:
+    offered.sort(key=lambda candidate: -candidate.priority)
+    price = cost(fixed_s, frame_s, prompt_s)
+    size = batch_size(offered, limit, 0, price)
+    assert size >= min(1, len(offered))
+    taken = [candidate for candidate in offered[:size] if candidate.prompts]
+    assert len(taken) <= limit
+    took_ns = price(len(taken), sum(candidate.prompts for candidate in taken))
+    for candidate in taken:
+        if candidate.deadline_ns is not None and price(1, candidate.prompts) <= candidate.deadline_ns:
+            assert took_ns <= candidate.deadline_ns
+    if len(taken) < limit and size < len(offered):  # and it is not smaller than it must be
+        more = price(len(taken) + 1, sum(c.prompts for c in taken) + offered[size].prompts)
+        bounds = [c.deadline_ns for c in (*taken, offered[size]) if c.deadline_ns is not None]
+        assert bounds
+        assert more > min(bounds)
+
+
+# Costs
+
+
+def learned(parts: tuple[float, float, float], sizes: list[tuple[int, int]], chance: random.Random) -> Costs:
+    (fixed, frame, prompt), costs = parts, Costs()
+    for frames, prompts in sizes:
+        took = (fixed + frames * frame + prompts * prompt) * (1 + chance.uniform(-0.02, 0.02))
+        costs.observe(frames, prompts, took)
+    return costs
+
+
+@given(st.floats(0, 1e9), st.floats(1e5, 1e9), st.floats(0, 1e7), st.integers(0, 1000))
+def test_costs_are_learned_from_batches_of_many_sizes(
+    fixed: float, frame: float, prompt: float, seed: int
+) -> None:
+    chance = random.Random(seed)
+    sizes = [(n, n * chance.randint(1, 4)) for n in (chance.randint(1, 8) for _ in range(40))]
+    costs = learned((fixed, frame, prompt), sizes, chance)
+    for frames, prompts in ((1, 1), (4, 8), (8, 32)):
+        true = fixed + frames * frame + prompts * prompt
+        assert costs.predict(frames, prompts) == pytest.approx(true, rel=0.15)
+
+
+def test_outliers_do_not_count() -> None:
+    costs, chance = Costs(), random.Random(1)
+    costs.observe(8, 8, 60e9)  # the first batch compiles
+    for n in range(40):
+        frames = chance.randint(1, 8)
+        hiccup = 10 if n % 9 == 4 else 1
+        costs.observe(frames, frames, (1e8 + frames * 5e7) * hiccup)
+    assert costs.predict(4, 4) == pytest.approx(3e8, rel=0.1)
+    assert costs.predict(1, 1) == pytest.approx(1.5e8, rel=0.15)
+
+
+def test_a_machine_that_becomes_slower_is_noticed() -> None:
+    costs = Costs()
+    for factor in (1, 3):
+        for n in range(30):
+            frames = 1 + n % 6
+            costs.observe(frames, frames, factor * (1e8 + frames * 5e7))
+    assert costs.predict(4, 4) == pytest.approx(9e8, rel=0.1)
+
+
+def test_where_all_batches_are_alike_half_is_taken_for_fixed() -> None:
+    costs = Costs()
+    for _ in range(20):
+        costs.observe(1, 3, 1e9)
+    assert costs.predict(1, 3) == pytest.approx(1e9, rel=0.01)
+    assert costs.predict(0, 0) == pytest.approx(5e8, rel=0.05)
+    assert costs.predict(2, 6) == pytest.approx(1.5e9, rel=0.05)
+
+
+def test_nothing_is_known_at_first_and_nothing_is_negative() -> None:
+    costs = Costs()
+    assert costs.predict(8, 8) == 0
+    for frames, took in ((1, 9e8), (2, 5e8), (8, 1e8)):
+        costs.observe(frames, frames, took)
+    assert 0 <= costs.predict(0, 0) <= costs.predict(1, 1) <= costs.predict(8, 64)
+
+
+# Room
+
+
+def test_memory_that_ran_out_is_remembered_for_a_while() -> None:
+    room = Room(16)
+    room.shrink(4)
+    assert room.limit == 4
+    for _ in range(15):
+        room.held()
+    assert room.limit == 4
+    room.held()
+    assert room.limit == 5
+    room.shrink(9)  # it does not grow by running out again
+    assert room.limit == 5
+    for _ in range(16 * 20):
+        room.held()
+    assert room.limit == 16
+    room.shrink(0)
+    assert room.limit == 1
+    with pytest.raises(ValueError, match="at least 1"):
+        Room(0)
