@@ -43,7 +43,14 @@ SIBLINGS = [("streamqa.model", "streamqa.capture")]  # never import each other
 ONLY = {"streamqa.client": {"streamqa.types", "streamqa.errors"}}  # may be copied out of the package
 # Where a heavy library may be imported at all.
 HOMES = {
-    "torch": ("streamqa.model",),
+    "torch": (
+        "streamqa.model",
+        "streamqa.bench.weights",
+        "streamqa.bench.plain",
+        "streamqa.bench.ceiling",
+        "streamqa.bench.rig",
+        "streamqa.bench.engine",
+    ),
     "transformers": ("streamqa.model",),
     "tokenizers": ("streamqa.model",),
     "safetensors": ("streamqa.model",),

@@ -97,3 +97,63 @@ def _show(result: dict[str, Any], as_json: bool, out: Path | None) -> None:
     if out is not None:
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     typer.echo(json.dumps(result, indent=1) if as_json else table(result))
+
+
+@app.command("engine")
+def engine(
+    crops: Annotated[list[int] | None, typer.Option(help="1 or 9; repeat for both")] = None,
+    questions: Annotated[list[int] | None, typer.Option(help="Questions of each frame; repeatable")] = None,
+    answer_tokens: Annotated[list[int] | None, typer.Option(help="0: yes or no, scored; repeatable")] = None,
+    frames_in_flight: Annotated[list[int] | None, typer.Option(help="Frames of a batch; repeatable")] = None,
+    draft_acceptance: Annotated[list[float] | None, typer.Option(help="1 or 0; repeat for both")] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="bf16 or fp32; default: the machine's best")] = None,
+    whole: Annotated[bool, typer.Option("--all", help="The whole grid, on a CPU too (hours)")] = False,
+    kestrel: Annotated[bool, typer.Option(help="Also the Kestrel-shaped row")] = False,
+    approximate: Annotated[bool, typer.Option(help="Also detail: fast, with what it changes")] = False,
+    rounds: Annotated[int, typer.Option(min=2, max=100, help="Rounds of each row")] = 5,
+    minutes: Annotated[float, typer.Option(min=0, help="After these no noisy row is run again")] = 12.0,
+    size: Annotated[str, typer.Option(help="full, or small to try the bench itself")] = "full",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Also write it, to a file or folder")
+    ] = None,
+) -> None:
+    """Frames, answers and TFLOP per second of moondream2 with random weights, against a plain baseline.
+
+    Options that name an axis of the grid select its rows; without any, a CPU measures a short list of them.
+    """
+    from streamqa.bench.engine import Settings, run
+    from streamqa.bench.grid import Selection
+    from streamqa.bench.table import markdown, result_name
+
+    selection = Selection(
+        tuple(crops or ()),
+        tuple(questions or ()),
+        tuple(answer_tokens or ()),
+        tuple(frames_in_flight or ()),
+        tuple(draft_acceptance or ()),
+        whole=whole,
+        kestrel=kestrel,
+        approximate=approximate,
+    )
+    result = run(
+        Settings(selection, tuple(dtype or ()), rounds, minutes, size),
+        lambda line: typer.echo(line, err=True),
+    )
+    text = json.dumps(result, indent=1)
+    typer.echo(text if as_json else markdown([result]))
+    if out is not None:
+        target = out / result_name(result) if out.is_dir() else out
+        target.write_text(text + "\n", encoding="utf-8")
+
+
+@app.command("table")
+def table(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Results; default: those of this package")
+    ] = None,
+) -> None:
+    """Results of `bench engine` as the tables of the README."""
+    from streamqa.bench.table import committed, markdown, read
+
+    typer.echo(markdown(read(files or committed())))

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from streamqa.bench import quick
 from streamqa.cli.main import app
 from streamqa.errors import ConfigError
+from tests.cli.process import streamqa
 
 
 def test_figures_are_shown_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,3 +58,25 @@ def test_a_cost_without_a_unit_is_refused() -> None:
     result = CliRunner().invoke(app, ["bench", "pipeline", "--cost", "20"])
     assert isinstance(result.exception, ConfigError)
     assert "--cost" in str(result.exception)
+
+
+def test_the_engine_is_measured_and_its_result_becomes_a_table(tmp_path: Path) -> None:
+    axes = ["--crops", "1", "--questions", "2", "--answer-tokens", "3", "--draft-acceptance", "1"]
+    options = ["--size", "small", "--rounds", "2", "--minutes", "0", "--json", "-o", str(tmp_path)]
+    done = streamqa("bench", "engine", *axes, *options)
+    assert done.returncode == 0, done.stderr
+    assert "no GPU here" in done.stderr or "cuda" in done.stdout
+    printed = json.loads(done.stdout)  # nothing but the result
+    (written,) = tmp_path.glob("engine-*.json")
+    assert json.loads(written.read_text()) == printed
+    assert [row["questions"] for row in printed["rows"]] == [2]
+    shown = streamqa("bench", "table", str(written))
+    assert shown.returncode == 0, shown.stderr
+    assert "| 1 | 2 | 3 | 1 | 100% |" in shown.stdout.replace(" (noisy)", "")
+
+
+def test_a_row_that_does_not_exist_is_a_usage_error() -> None:
+    done = streamqa("bench", "engine", "--crops", "3")
+    assert done.returncode == 2
+    assert "--crops 3" in done.stderr
+    assert streamqa("bench", "table", "none.json").returncode == 2

@@ -1,0 +1,111 @@
+"""Medians, spreads and paired ratios; what is noisy, and when it is measured again. No clock, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TypeVar
+
+NOISY = 0.15  # a spread above it
+AGAIN = 3  # times that a noisy row is measured again
+Key = TypeVar("Key", bound=Hashable)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Linear between the nearest ranks; `share` from 0 to 1."""
+    if not values:
+        raise ValueError("no values, no percentile")
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def spread(values: Sequence[float]) -> float:
+    """Interquartile range over median: what half of the rounds differ by."""
+    return (percentile(values, 0.75) - percentile(values, 0.25)) / median(values)
+
+
+def paired_ratio(over: Sequence[float], under: Sequence[float]) -> float:
+    """Median of the rounds' own ratios: what slows a whole round down slows both sides of it."""
+    return median([a / b for a, b in zip(over, under, strict=True)])
+
+
+def slope_percent(rounds: Sequence[Mapping[float, float]]) -> float:
+    """What a question adds, in percent of the time with the fewest questions: median over paired rounds.
+
+    Args:
+        rounds: for each round, number of questions -> seconds; at least two numbers.
+    """
+    slopes = []
+    for times in rounds:
+        mean_q, mean_s = sum(times) / len(times), sum(times.values()) / len(times)
+        rise = sum((q - mean_q) * (s - mean_s) for q, s in times.items())
+        run = sum((q - mean_q) ** 2 for q in times)
+        slopes.append(100 * rise / run / times[min(times)])
+    return median(slopes)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One set of rounds of one row."""
+
+    rounds: tuple[int, ...]  # their numbers
+    seconds: tuple[float, ...]  # of each round
+
+    @property
+    def spread(self) -> float:
+        """Of its rounds."""
+        return spread(self.seconds)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it does not say much."""
+        return self.spread > NOISY
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a row goes by: its calmest attempt, chosen without a look at how fast it was."""
+
+    attempt: Attempt
+    reruns: int
+
+
+def settle(
+    keys: Sequence[Key],
+    measure: Callable[[Sequence[Key]], Mapping[Key, Attempt]],
+    may_go_on: Callable[[], bool],
+    again: int = AGAIN,
+) -> dict[Key, Settled]:
+    """Measure all rows, and those that are noisy again, up to `again` times while `may_go_on`."""
+    best = {key: Settled(attempt, 0) for key, attempt in measure(keys).items()}
+    for rerun in range(1, again + 1):
+        noisy = [key for key in keys if best[key].attempt.noisy]
+        if not noisy or not may_go_on():
+            break
+        for key, attempt in measure(noisy).items():
+            calmer = attempt if attempt.spread < best[key].attempt.spread else best[key].attempt
+            best[key] = Settled(calmer, rerun)
+    return best
+
+
+def interleaved(
+    tasks: Mapping[Key, Callable[[int], float]], numbers: Sequence[int], say: Callable[[str], None]
+) -> dict[Key, list[float]]:
+    """Seconds of every task in every round; every second round goes through them backwards (A B B A).
+
+    Args:
+        tasks: each is called with the number of the round.
+        numbers: of the rounds.
+        say: takes lines of progress.
+    """
+    found: dict[Key, list[float]] = {key: [] for key in tasks}
+    for number in numbers:
+        say(f"round {number + 1}/{numbers[-1] + 1}")
+        order = list(tasks) if number % 2 == 0 else list(tasks)[::-1]
+        for key in order:
+            found[key].append(tasks[key](number))
+    return found
