@@ -36,9 +36,14 @@ class Limits:
     backlog: int = 64  # records kept for a subscriber that is not reading
     buffer_bytes: int = 1024 * 1024  # unsent bytes after which a connection is cut off, whatever filled them
     replay_batch: int = 128  # records read from the log, and written, at once
-    coalesce_s: float = 0.02  # records that follow each other within this share one write
+    coalesce_s: float = 0.02  # for at most this long, records wait to share a write
+    write_share: float = 0.2  # of the loop's time that writes may take before records wait at all
     stall_s: float = 5.0  # without one byte drained, then the connection is cut off
     heartbeat_s: float = 10.0  # promised on the wire: at most 15 s
     ping_s: float = 20.0
     request_s: float = 10.0  # for a request, or a handshake, to arrive in full
     stop_s: float = 3.0  # for connections to close when the server stops
+
+    def rest_s(self, wrote_s: float) -> float:
+        """How long to leave the subscribers alone after a write to all of them that took so long."""
+        return min(self.coalesce_s, wrote_s * (1 / self.write_share - 1))

@@ -39,7 +39,7 @@ def listen(host: str, port: int) -> Door:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return Door(host, socket.create_server(address[:2], family=family, backlog=512))
+        listening = socket.create_server(address[:2], family=family, backlog=512)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             what = (
@@ -50,3 +50,7 @@ def listen(host: str, port: int) -> Door:
         else:
             what = f"cannot listen on {host}:{port}: {error.strerror or error}; choose another serve.host"
         raise ConfigError(what) from error
+    # Connections inherit it. asyncio sets it only on sockets whose protocol number says TCP; this one's is 0, "the
+    # usual one", and small messages waited up to 40 ms for the client's delayed acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Door(host, listening)

@@ -54,7 +54,7 @@ def test_hello_and_pong(site: Any, answer: Any) -> None:
 
 
 def test_replay_joins_live_without_hole_or_double(make_site: Any, join: Any, answer: Any, seqs: Any) -> None:
-    site = make_site(replay_batch=7, coalesce_s=0.005)
+    site = make_site(replay_batch=7, coalesce_s=0.005, write_share=1e-6)
 
     async def scenario() -> None:
         async with site.running():
@@ -149,7 +149,9 @@ def test_what_is_no_longer_retained_is_announced(site: Any, join: Any, answer: A
     asyncio.run(scenario())
 
 
-def test_a_later_subscription_replaces_the_earlier(site: Any, join: Any, answer: Any, seqs: Any) -> None:
+def test_a_later_subscription_replaces_the_earlier(make_site: Any, join: Any, answer: Any, seqs: Any) -> None:
+    site = make_site(write_share=1e-6)
+
     async def scenario() -> None:
         async with site.running(), join(site) as peer:
             await peer.synced()
@@ -166,7 +168,7 @@ def test_a_later_subscription_replaces_the_earlier(site: Any, join: Any, answer:
 
 
 def test_a_burst_shares_one_write(make_site: Any, join: Any, answer: Any, seqs: Any) -> None:
-    site = make_site(coalesce_s=0.5)
+    site = make_site(coalesce_s=0.5, write_share=1e-6)
 
     async def scenario() -> None:
         async with site.running(), join(site) as peer:
@@ -184,6 +186,20 @@ def test_a_burst_shares_one_write(make_site: Any, join: Any, answer: Any, seqs: 
                 site.publish(answer(n))
             assert seqs(await peer.hear_until(11)) == list(range(2, 12))
             assert len(writes) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_few_subscribers_wait_for_nothing(make_site: Any, join: Any, answer: Any) -> None:
+    """The time to share a write follows from what a write takes; it is no fixed delay."""
+    site = make_site(coalesce_s=60)
+
+    async def scenario() -> None:
+        async with site.running(), join(site) as peer:
+            await peer.synced()
+            for seq in range(1, 21):
+                site.publish(answer(seq))
+                await peer.hear_until(seq)
 
     asyncio.run(scenario())
 
@@ -261,7 +277,7 @@ def test_no_more_subscribers_than_allowed(make_site: Any, join: Any) -> None:
 
 
 def test_stopping_delivers_what_is_pending_and_says_1001(make_site: Any, join: Any, answer: Any) -> None:
-    site = make_site(coalesce_s=60)
+    site = make_site(coalesce_s=60, write_share=1e-9)
 
     async def scenario() -> None:
         async with site.running(), join(site) as peer:

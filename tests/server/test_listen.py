@@ -19,6 +19,16 @@ def test_any_free_port() -> None:
         door.close()
 
 
+def test_small_messages_do_not_wait_for_acknowledgements() -> None:
+    with (
+        closing(listen("127.0.0.1", 0)) as door,
+        socket.create_connection(("127.0.0.1", door.port), timeout=5),
+    ):
+        accepted, _ = door.socket.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_port_in_use_is_one_line_that_says_what_to_do() -> None:
     with closing(listen("127.0.0.1", 0)) as door:
         with pytest.raises(ConfigError) as caught:
