@@ -47,8 +47,9 @@ def subscribe(  # noqa: PLR0913 - all but the address are keywords with defaults
     `since=None` gives what comes from now on; 0 everything retained; a `seq`, with the `epoch` of the `hello` it
     came under, what follows that record. Filters of None let everything pass.
 
-    Yields dicts: `hello` after each connection, `answer` and `source` each once and in order of `seq`, `gap` where
-    some are lost for good, and `error` when the server has a trouble of its own. Heartbeats are used and not shown.
+    Yields dicts: `hello` after each connection; `answer`, `source` and `error` (a part of the line failed, such as
+    the model's process) each once and in order of `seq`; `gap` where some are lost for good; and `error` without
+    `seq` when the server has a trouble with this connection. Heartbeats are used and not shown.
 
     `on_lost` is told in one line each time that there is no connection, or no longer, before the next try.
 
@@ -152,7 +153,7 @@ async def _conversation(connection: ClientConnection, request: Message) -> Async
     while True:
         message = await _receive(connection)
         _keep_place(request, message, hello["epoch"])
-        if message["type"] == "error" and message["code"] != "internal":
+        if message["type"] == "error" and "seq" not in message and message["code"] != "internal":
             raise ProtocolError(message["code"], f"the server refused the subscription: {message['message']}")
         if message["type"] not in ("heartbeat", "pong"):
             yield message

@@ -27,7 +27,7 @@ from pydantic import (
 from streamqa.answers import check_question, question_problems
 from streamqa.durations import parse_duration
 from streamqa.errors import ConfigError
-from streamqa.types import Detail, Gate, Kind, Question
+from streamqa.types import DEVICE_PATTERN, Detail, Gate, Kind, Question
 from streamqa.yaml_nodes import Document, parse
 
 _MAX_FILE_BYTES = 1_000_000
@@ -52,6 +52,7 @@ def _positive(value: Any) -> int:
 _DURATION_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"})
 DurationNs = Annotated[int, BeforeValidator(_duration), _DURATION_SCHEMA]
 IntervalNs = Annotated[int, BeforeValidator(_positive), _DURATION_SCHEMA]
+Device = Annotated[str, Field(pattern=DEVICE_PATTERN)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
@@ -199,6 +200,20 @@ class ModelConfig(_Short):
 
     name: str = Field(description="tiny or moondream2")
     path: str | None = Field(None, description="folder with model.safetensors and tokenizer.json")
+    devices: list[Device] = Field(
+        default=[],
+        max_length=64,
+        description="cpu, cuda:0…, a process each; absent: all CUDA devices, else the CPU",
+    )
+    isolate: bool = Field(True, description="in processes of its own, started again when one dies")
+
+    @model_validator(mode="after")
+    def _processes_fit(self) -> ModelConfig:
+        if len(self.devices) > 1 and not self.isolate:
+            raise ValueError("several devices are a process each; leave isolate out, or name one device")
+        if len(set(self.devices)) < len(self.devices):
+            raise ValueError("a device is named twice; name each once")
+        return self
 
 
 class Config(_Strict):

@@ -35,6 +35,9 @@ class Metrics:
         self.batches_halved = self._counter("batches_halved", "Batches tried again in halves", ["cause"])
         self.batch_limit = Gauge("streamqa_batch_limit", "Frames allowed at once", registry=self.registry)
         self.model_errors = self._counter("model_errors", "Batches that the model failed on", [])
+        self.model_restarts = self._counter(
+            "model_restarts", "Processes of the model that died and are back", []
+        )
         self.model_seconds = self._histogram("model_seconds", "Time in the model, per batch")
         self.frame_to_answer_seconds = self._histogram(
             "frame_to_answer_seconds", "Decoded frame to its answer"

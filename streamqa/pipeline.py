@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from streamqa.capture.buffer import FrameBuffer
@@ -15,10 +15,11 @@ from streamqa.engine.engine import Engine, EngineSettings
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
+from streamqa.model.health import Health
 from streamqa.sinks.base import Sink
 from streamqa.sinks.log import AnswerLog
 from streamqa.sinks.writer import RecordWriter
-from streamqa.types import Question, SourceStatus
+from streamqa.types import Fault, Question, SourceStatus
 
 if TYPE_CHECKING:
     from streamqa.types import Image
@@ -37,6 +38,7 @@ class Parts:
     log: AnswerLog
     sinks: tuple[Sink, ...]
     metrics: Metrics
+    health: Health = field(default_factory=Health)  # of the model's processes, where it has any
 
 
 class Pipeline:
@@ -49,6 +51,7 @@ class Pipeline:
         details = {spec.id: spec.detail for spec in parts.sources}
         settings = EngineSettings(details=details)
         self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics, settings)
+        self._health = parts.health
         self._supervisors = {spec.id: self._supervisor(spec, parts) for spec in parts.sources}
         self._stopping = threading.Event()
         self._engine_thread = threading.Thread(target=self._run_engine, name="engine", daemon=True)
@@ -58,6 +61,7 @@ class Pipeline:
     def start(self) -> None:
         """Start everything; returns at once."""
         self._writer.start()
+        self._health.attach(self._report)
         self._engine_thread.start()
         for supervisor in self._supervisors.values():
             supervisor.start()
@@ -81,6 +85,7 @@ class Pipeline:
         """
         deadline_s = time.monotonic() + timeout_s
         self._stopping.set()
+        self._health.detach()
         for supervisor in self._supervisors.values():
             supervisor.stop(0)  # tell all of them first: they stop side by side
         for supervisor in self._supervisors.values():
@@ -101,6 +106,7 @@ class Pipeline:
         """Why answers are not coming, one line each; empty while all is well."""
         states = {name: supervisor.state for name, supervisor in self._supervisors.items()}
         found = [f"{name} is {state}" for name, state in states.items() if state not in ("live", "ended")]
+        found += self._health.trouble()
         return [*found, str(self.failure)] if self.failure else found
 
     def failures(self) -> dict[str, StreamQAError]:
@@ -117,8 +123,8 @@ class Pipeline:
         sampler = Sampler(q.every_ns for q in parts.questions if q.asks(spec.id))
         return Supervisor(spec, sampler, self._buffer, self._report, parts.metrics)
 
-    def _report(self, status: SourceStatus) -> None:
-        self._writer.put([status])
+    def _report(self, record: SourceStatus | Fault) -> None:
+        self._writer.put([record])
 
     def _run_engine(self) -> None:
         try:

@@ -27,6 +27,7 @@ SourceState = Literal["connecting", "live", "stalled", "frozen", "reconnecting",
 Decide = Literal["latest", "majority", "any", "all", "mean", "k_of_n"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
+DEVICE_PATTERN = r"^(cpu|mps|cuda(:\d{1,2})?)$"
 CLOSED_KINDS: tuple[str, ...] = ("yes_no", "choice", "number")
 
 
@@ -279,7 +280,16 @@ class SourceStatus:
     t_ns: int | None = None  # stream time, where there is one
 
 
-Record: TypeAlias = Answer | SourceStatus
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A part of the line itself failed, and is being set right; belongs to no source."""
+
+    code: str  # a short stable word: model_worker
+    message: str  # one line without secrets: what happened, and what is done about it
+    at: datetime
+
+
+Record: TypeAlias = Answer | SourceStatus | Fault
 
 
 def utc_now() -> datetime:
@@ -296,7 +306,9 @@ def iso_ms(moment: datetime | None) -> str | None:
 
 def record_payload(record: Record) -> dict[str, Any]:
     """A record as the flat, JSON-ready object that sinks and the wire carry; `seq` is the log's to add."""
-    return _answer_payload(record) if isinstance(record, Answer) else _status_payload(record)
+    if isinstance(record, Answer):
+        return _answer_payload(record)
+    return _status_payload(record) if isinstance(record, SourceStatus) else _fault_payload(record)
 
 
 def _plain(value: Value) -> Any:
@@ -365,3 +377,7 @@ def _status_payload(status: SourceStatus) -> dict[str, Any]:
         "at": iso_ms(status.at),
         "t_s": None if status.t_ns is None else _seconds(status.t_ns),
     }
+
+
+def _fault_payload(fault: Fault) -> dict[str, Any]:
+    return {"type": "error", "code": fault.code, "message": fault.message, "at": iso_ms(fault.at)}

@@ -21,7 +21,7 @@ from streamqa.server.context import Limits, ServerContext
 from streamqa.server.listen import listen
 from streamqa.server.server import Server
 from streamqa.sinks.log import AnswerLog
-from streamqa.types import ModelInfo, SourceStatus
+from streamqa.types import Fault, ModelInfo, SourceStatus
 
 MODEL = ModelInfo("fake", "1", "cpu", "float32", frozenset({"query"}))
 
@@ -82,6 +82,21 @@ def test_everything_retained_then_live(tmp_path: Path) -> None:
                 assert seqs(first) == [1, 2, 3, 4, 5]
                 site.publish(2)
                 assert seqs(await take_until(messages, 7)) == [6, 7]
+
+    asyncio.run(scenario())
+
+
+def test_an_error_record_is_given_and_ends_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Site(tmp_path / "answers.db") as site:
+            fault = Fault("model_worker", "it died", datetime.now(UTC))
+            site.server.broadcaster.publish(site.log.append([fault]))
+            site.publish(1)
+            async with aclosing(subscribe(site.url, sources=["gate"], since=0)) as messages:
+                seen = await take_until(messages, 2)
+        assert [(m["type"], m.get("code")) for m in seen if "seq" in m] == [
+            *(("error", "model_worker"), ("source", None))
+        ]
 
     asyncio.run(scenario())
 

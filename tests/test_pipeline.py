@@ -11,6 +11,7 @@ import pytest
 from streamqa.capture.source import KINDS, Picture, SourceSpec
 from streamqa.errors import SourceEnded
 from streamqa.metrics import Metrics
+from streamqa.model.health import Health
 from streamqa.pipeline import Parts, Pipeline
 from streamqa.sinks.base import Logged
 from streamqa.sinks.log import AnswerLog
@@ -78,6 +79,26 @@ def test_a_model_that_fails_gives_errors_and_never_a_no(tmp_path: Path) -> None:
     answers = kept.of("answer")
     assert len(answers) == 10
     assert {(answer["state"], answer["value"]) for answer in answers} == {("error", None)}
+
+
+def test_what_befalls_the_models_process_becomes_a_record(tmp_path: Path) -> None:
+    clip = bright_when(tmp_path / "a.mp4", lambda t_s: True)
+    kept, health = Kept(), Health()
+    health.died("early", "was killed")  # before there is a line to tell
+    with closing(AnswerLog(":memory:")) as log:
+        parts = Parts(
+            (PERSON,), (SourceSpec("a", str(clip)),), bright_model(), log, (kept,), Metrics(), health
+        )
+        pipeline = Pipeline(parts)
+        pipeline.start()
+        health.died("late", "hung")
+        assert pipeline.wait(30)
+        assert [line.split("process ")[1] for line in pipeline.trouble()] == ["early was killed", "late hung"]
+        pipeline.stop()
+    assert health.stopping
+    assert [str(record["message"]).split("process ")[1] for record in kept.of("error")] == [
+        *("early was killed; it is started again", "late hung; it is started again")
+    ]
 
 
 def test_a_live_source_that_is_too_fast_skips_ticks_and_counts_them(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from streamqa.types import (
     Answer,
     Box,
     Decision,
+    Fault,
     Generation,
     Kind,
     ModelInfo,
@@ -235,6 +236,15 @@ def test_a_source_status_as_it_goes_over_the_wire() -> None:
     }
     bare = record_payload(SourceStatus("gate", "live", "", MOMENT))
     assert (bare["reason"], bare["t_s"]) == (None, None)
+
+
+def test_a_fault_as_it_goes_over_the_wire() -> None:
+    assert record_payload(Fault("model_worker", "the model's process died", MOMENT)) == {
+        "type": "error",
+        "code": "model_worker",
+        "message": "the model's process died",
+        "at": "2026-11-22T02:22:34.120Z",
+    }
 
 
 def test_the_payload_of_an_answer_leaves_nothing_out() -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from streamqa.errors import EXIT_INTERRUPTED, ConfigError, StreamQAError
 if TYPE_CHECKING:
     from streamqa.capture.source import SourceSpec
     from streamqa.config import Config
+    from streamqa.model.pool import ModelChoice
     from streamqa.types import Question
 
 _TROUBLE = frozenset({"stalled", "frozen", "reconnecting", "refused"})
@@ -40,6 +42,9 @@ def command(
     every: Annotated[str, typer.Option(help="How often to ask: 500ms, 2s, 1m")] = "1s",
     form: Annotated[Format | None, typer.Option("--format", help="How to print")] = None,
     every_answer: Annotated[bool, typer.Option(help="Print every answer, not only changes")] = False,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Run the model in a process of its own, as several devices do")
+    ] = False,
 ) -> None:
     """Ask questions of files or cameras and print the answers.
 
@@ -54,10 +59,9 @@ def command(
     specs = name_sources(sources)
     for spec in specs:
         kind_of(spec.url)
-    name = model or (loaded.model.name if loaded else "moondream2")
-    folder = model_path or (Path(loaded.model.path) if loaded and loaded.model.path and not model else None)
+    chosen = _choose(loaded, model, model_path, isolate)
     printer = AnswerPrinter(form or default_format(), sys.stdout, every=every_answer)
-    failures, interrupted = _answer(questions, specs, (name, folder), printer)
+    failures, interrupted = _answer(questions, specs, chosen, printer)
     for failure in failures.values():
         print(f"streamqa: {failure}", file=sys.stderr)
     if interrupted:
@@ -84,6 +88,16 @@ def name_sources(urls: Sequence[str]) -> tuple[SourceSpec, ...]:
     return tuple(specs)
 
 
+def _choose(config: Config | None, name: str | None, folder: Path | None, isolate: bool) -> ModelChoice:
+    """The model: the command line's, else the file's, else moondream2."""
+    from streamqa.cli.serve import model_choice
+    from streamqa.config import ModelConfig
+
+    usual = config.model if config and not name else ModelConfig(name=name or "moondream2")
+    choice = model_choice(usual)
+    return replace(choice, directory=folder or choice.directory, isolate=isolate or len(choice.devices) > 1)
+
+
 def _load(path: Path | None) -> Config | None:
     from streamqa.config import load_config
 
@@ -92,8 +106,6 @@ def _load(path: Path | None) -> Config | None:
 
 def _from_config(config: Config) -> tuple[Question, ...]:
     """The file's questions, asked of whatever sources the command line names."""
-    from dataclasses import replace
-
     questions = tuple(replace(question, sources=None) for question in config.standing())
     if not questions:
         raise ConfigError("the configuration has no questions; add some under `questions:`")
@@ -112,24 +124,26 @@ def _from_options(texts: Sequence[str] | None, kind: str, choices: str, every: s
 def _answer(
     questions: tuple[Question, ...],
     specs: tuple[SourceSpec, ...],
-    model: tuple[str, Path | None],
+    model: ModelChoice,
     printer: AnswerPrinter,
 ) -> tuple[dict[str, StreamQAError], bool]:
     """Run the line over the sources; returns what failed, and whether the user stopped it."""
     from streamqa.metrics import Metrics
-    from streamqa.model.base import open_model
+    from streamqa.model.health import Health
+    from streamqa.model.pool import start_model
     from streamqa.pipeline import Parts
     from streamqa.recorded import answer_all
     from streamqa.sinks.log import AnswerLog
 
-    stop = threading.Event()
-    with closing(open_model(*model)) as loaded, closing(AnswerLog(":memory:")) as log:
+    stop, metrics = threading.Event(), Metrics()
+    health = Health(metrics)
+    with closing(start_model(model, health)) as loaded, closing(AnswerLog(":memory:")) as log:
         if loaded.info.note:
             print(f"streamqa: {loaded.info.label}: {loaded.info.note}", file=sys.stderr)
         sinks = (printer, StatusPrinter(sys.stderr, _TROUBLE), _StopWhenClosed(printer, stop))
         started_s = time.monotonic()
         with stop_on_signal(stop):
-            failures = answer_all(Parts(questions, specs, loaded, log, sinks, Metrics()), stop)
+            failures = answer_all(Parts(questions, specs, loaded, log, sinks, metrics, health), stop)
         _sum_up(printer, time.monotonic() - started_s)
     return failures, stop.is_set() and not printer.closed
 

@@ -126,7 +126,7 @@ class AnswerPrinter:
 
 
 class StatusPrinter:
-    """A sink that prints what happens to sources, for people, to stderr.
+    """A sink that prints what happens to sources and to the line itself, for people, to stderr.
 
     Where stderr is gone (its terminal or its disk), nobody reads it: no reason to stop answering.
     """
@@ -135,13 +135,18 @@ class StatusPrinter:
         self._out, self._states = out, states
 
     def write(self, records: Sequence[Logged]) -> None:
-        """Print the source states among `records`."""
+        """Print the source states (of `states`, where given) and the errors among `records`."""
         for record in records:
             payload = record.payload
-            if payload["type"] == "source" and (self._states is None or payload["state"] in self._states):
+            if payload["type"] == "error":
+                self._print(f"streamqa: {payload['message']}")
+            elif payload["type"] == "source" and (self._states is None or payload["state"] in self._states):
                 reason = f": {payload['reason']}" if payload["reason"] else ""
-                with suppress(OSError):
-                    print(printable(f"{payload['source']} is {payload['state']}{reason}"), file=self._out)
+                self._print(f"{payload['source']} is {payload['state']}{reason}")
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _print(self, line: str) -> None:
+        with suppress(OSError):
+            print(printable(line), file=self._out)

@@ -18,7 +18,8 @@ from streamqa.errors import ConfigError
 
 if TYPE_CHECKING:
     from streamqa.capture.source import SourceSpec
-    from streamqa.config import Config
+    from streamqa.config import Config, ModelConfig
+    from streamqa.model.pool import ModelChoice
     from streamqa.sinks.base import Sink
 
 
@@ -71,24 +72,35 @@ def serve(
         ModelError: the model cannot be loaded.
     """
     from streamqa.metrics import Metrics
-    from streamqa.model.base import open_model
-    from streamqa.pipeline import Parts
+    from streamqa.model.health import Health
+    from streamqa.model.pool import start_model
     from streamqa.server.listen import listen
-    from streamqa.service import run_service
     from streamqa.sinks.log import AnswerLog
 
     specs = source_specs(config)
-    stop = threading.Event()
+    stop, metrics = threading.Event(), Metrics()
+    health = Health(metrics)
     with (
         closing(listen(config.serve.host, config.serve.port if port is None else port)) as door,
         closing(AnswerLog(config.log.path)) as log,
-        closing(
-            open_model(config.model.name, Path(config.model.path) if config.model.path else None)
-        ) as model,
-        stop_on_signal(stop),
+        closing(start_model(model_choice(config.model), health)) as model,
     ):
-        parts = Parts(config.standing(), specs, model, log, tuple(sinks), Metrics())
-        asyncio.run(run_service(parts, door, stop, for_s=for_s, on_ready=on_ready or _announce))
+        # Only now: while the model loads in its own process, this one reads its libraries.
+        from streamqa.pipeline import Parts
+        from streamqa.service import run_service
+
+        parts = Parts(config.standing(), specs, model, log, tuple(sinks), metrics, health)
+        _ = model.info  # loaded, or the reason why not; a signal until here ends the command
+        with stop_on_signal(stop):
+            asyncio.run(run_service(parts, door, stop, for_s=for_s, on_ready=on_ready or _announce))
+
+
+def model_choice(config: ModelConfig) -> ModelChoice:
+    """The model of a configuration, as it is to be opened."""
+    from streamqa.model.pool import ModelChoice
+
+    folder = Path(config.path) if config.path else None
+    return ModelChoice(config.name, folder, tuple(config.devices), config.isolate)
 
 
 def _announce(url: str) -> None:

@@ -65,4 +65,6 @@ def _told(message: dict[str, Any]) -> str:
         return "the server has another log now; its records follow from the first"
     if message["type"] == "gap":
         return f"records {message['from']} to {message['to']} are missing: {message['reason']}"
+    if "seq" in message:
+        return f"trouble: {message['message']}"
     return f"the server refused: {message['message']}"

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streamqa.errors import ConfigError, ModelError, StreamQAError
-from streamqa.types import Generation, ModelInfo, Request
-
-DEVICE_PATTERN = r"^(cpu|mps|cuda(:\d{1,2})?)$"
+from streamqa.types import DEVICE_PATTERN, Generation, ModelInfo, Request
 
 
 @dataclass(frozen=True, slots=True)

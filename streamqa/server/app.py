@@ -39,6 +39,7 @@ SECURITY_HEADERS = {
     "x-frame-options": "DENY",
 }
 
+_Type = Literal["answer", "source", "error"]
 _Names = Annotated[list[str] | None, Query(max_length=1000)]
 
 
@@ -71,7 +72,7 @@ def _add_api(app: FastAPI, context: ServerContext) -> None:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         source: _Names = None,
         question: _Names = None,
-        kinds: Annotated[list[Literal["answer", "source"]] | None, Query(alias="type", max_length=10)] = None,
+        kinds: Annotated[list[_Type] | None, Query(alias="type", max_length=10)] = None,
     ) -> dict[str, Any]:
         """Retained records with `seq > after`, oldest first, filtered as a subscription is."""
         page = answer_log.read(after, limit, sources=source, questions=question, types=kinds)

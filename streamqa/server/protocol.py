@@ -32,13 +32,14 @@ class Subscribe(_Incoming):
     """What the client wants from now on; a later one replaces it.
 
     `since` null: what comes from now on. A number: every retained record after it, then what comes. `epoch` says
-    which log that number is of. Null in a filter lets everything pass; `questions` never hides the states of sources.
+    which log that number is of. Null in a filter lets everything pass; `questions` never hides the states of sources,
+    and `sources` never hides what belongs to no source (errors).
     """
 
     type: Literal["subscribe"] = "subscribe"
     sources: _Words | None = None
     questions: _Words | None = None
-    types: list[Literal["answer", "source"]] | None = Field(None, max_length=10)
+    types: list[Literal["answer", "source", "error"]] | None = Field(None, max_length=10)
     since: int | None = Field(None, ge=0, le=MAX_SEQ)
     epoch: Annotated[str, Field(max_length=64)] | None = None
 
@@ -122,7 +123,10 @@ class Heartbeat(_Outgoing):
 
 
 class Error(_Outgoing):
-    """The client's last message was not understood (or `internal`: we failed); the connection stays open."""
+    """The client's last message was not understood (or `internal`: we failed); the connection stays open.
+
+    Without `seq`; an `error` with one is a record: a part of the line failed (`types.Fault`).
+    """
 
     type: Literal["error"] = "error"
     code: str
@@ -181,9 +185,9 @@ class Filter:
 
     def matches(self, payload: dict[str, Any]) -> bool:
         """Whether this record is wanted. The same rule as `AnswerLog.page`."""
-        question = payload.get("question")
+        source, question = payload.get("source"), payload.get("question")
         return (
-            (self.sources is None or payload["source"] in self.sources)
+            (self.sources is None or source is None or source in self.sources)
             and (self.questions is None or question is None or question in self.questions)
             and (self.types is None or payload["type"] in self.types)
         )

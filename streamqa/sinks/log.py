@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from streamqa.errors import ConfigError
 from streamqa.sinks.base import Logged
-from streamqa.types import Answer, Record, record_payload
+from streamqa.types import Answer, Fault, Record, record_payload
 
 if sys.platform != "win32":
     import fcntl
@@ -37,7 +37,7 @@ _MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE records (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, also after the newest rows are deleted
         type TEXT NOT NULL,
-        source TEXT NOT NULL,
+        source TEXT NOT NULL,                   -- "": belongs to none (errors)
         question TEXT,                          -- answers only
         t_ns INTEGER,                           -- stream time, where there is one
         at_ms INTEGER NOT NULL,                 -- wall clock, UNIX: capture, else when it was answered or seen
@@ -134,7 +134,8 @@ class AnswerLog:
     ) -> list[Logged]:
         """Up to `limit` retained records with `seq > after` that match, oldest first; None filters nothing.
 
-        A filter by question does not hide what belongs to no question (the states of sources); `types` does.
+        A filter by question does not hide what belongs to no question (the states of sources), nor does one by
+        source hide what belongs to no source (errors); `types` does.
         """
         page = self.page(after, limit, sources=sources, questions=questions, types=types)
         return [Logged(seq, json.loads(text)) for seq, text in page.rows]
@@ -151,7 +152,7 @@ class AnswerLog:
         """As `read`, as JSON texts, which replay writes to sockets without decoding them."""
         where, arguments = ["seq > ?"], [after, *(sources or ()), *(questions or ()), *(types or ())]
         if sources is not None:
-            where.append(f"source IN ({_marks(sources)})")
+            where.append(f"(source = '' OR source IN ({_marks(sources)}))")
         if questions is not None:
             where.append(f"(question IS NULL OR question IN ({_marks(questions)}))")
         if types is not None:
@@ -294,9 +295,9 @@ def _row(item: Logged, record: Record) -> tuple[Any, ...]:
     return (
         item.seq,
         item.payload["type"],
-        record.source,
+        "" if isinstance(record, Fault) else record.source,
         record.question if isinstance(record, Answer) else None,
-        record.t_ns,
+        None if isinstance(record, Fault) else record.t_ns,
         round(moment.timestamp() * 1000),
         to_json(item.payload),
     )

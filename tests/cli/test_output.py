@@ -117,6 +117,13 @@ def test_status_lines_name_the_source_the_state_and_the_reason() -> None:
     assert out.getvalue() == "gate is refused: wrong password\n"
 
 
+def test_what_befalls_the_line_itself_is_always_told() -> None:
+    out = io.StringIO()
+    fault = {"type": "error", "code": "model_worker", "message": "the model's process died\x1b[2J"}
+    StatusPrinter(out, frozenset()).write([Logged(1, fault)])
+    assert out.getvalue() == "streamqa: the model's process died�[2J\n"
+
+
 def test_programs_get_json_lines() -> None:
     assert default_format(io.StringIO()) is Format.jsonl
 

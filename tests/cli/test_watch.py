@@ -3,9 +3,11 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from streamqa.cli.watch import _told
 from tests.cli.process import COMMAND, ENVIRONMENT, streamqa
 from tests.test_service import a_running_service
 
@@ -23,6 +25,17 @@ def test_watch_prints_the_answers_from_a_number_on_and_ends_on_ctrl_c(tmp_path: 
         assert watch.wait(20) == 130
     assert {answer["type"] for answer in answers} == {"answer"}
     assert [answer["t_s"] for answer in answers] == [0.0, 0.2, 0.4, 0.6, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ({"type": "error", "seq": 4, "code": "model_worker", "message": "it died"}, "trouble: it died"),
+        ({"type": "error", "code": "internal", "message": "no log"}, "the server refused: no log"),
+    ],
+)
+def test_an_error_that_is_a_record_is_no_refusal(message: dict[str, Any], line: str) -> None:
+    assert _told(message) == line
 
 
 def test_an_address_that_is_none_is_a_usage_error() -> None:

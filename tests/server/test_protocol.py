@@ -132,6 +132,9 @@ def test_every_message_that_is_sent() -> None:
     (Filter(questions=frozenset("q")), {"type": "source", "source": "b"}, True),
     (Filter(types=frozenset({"answer"})), {"type": "source", "source": "b"}, False),
     (Filter(sources=frozenset()), {"type": "source", "source": "b"}, False),
+    (Filter(sources=frozenset("a"), questions=frozenset("q")), {"type": "error", "code": "x"}, True),
+    (Filter(types=frozenset({"answer", "source"})), {"type": "error", "code": "x"}, False),
+    (Filter(types=frozenset({"error"})), {"type": "error", "code": "x"}, True),
 ])  # fmt: skip
 def test_filters(wanted: Filter, payload: dict[str, Any], expected: bool) -> None:
     assert wanted.matches(payload) is expected

@@ -18,7 +18,7 @@ import pytest
 from streamqa.errors import ConfigError
 from streamqa.sinks import log as log_module
 from streamqa.sinks.log import AnswerLog, to_json
-from streamqa.types import Answer, Decision, Reading, SourceStatus
+from streamqa.types import Answer, Decision, Fault, Reading, SourceStatus
 
 AT = datetime(2026, 11, 22, 2, 22, 34, 120_000, tzinfo=UTC)
 
@@ -86,6 +86,19 @@ def test_pages_of_a_filtered_log(log: AnswerLog) -> None:
     assert [r.seq for r in log.read(0, 99, types=["source"])] == [13]
     assert log.read(0, 99, sources=[]) == []
     assert log.read(99, 5) == []
+
+
+def test_an_error_is_of_no_source_and_hidden_only_by_type(log: AnswerLog) -> None:
+    fault = Fault("model_worker", "it died", AT)
+    appended = log.append([answer(0), fault, status("desk")])
+    assert appended[1].payload == {
+        "type": "error", "seq": 2, "code": "model_worker", "message": "it died",
+        "at": "2026-11-22T02:22:34.120Z",
+    }  # fmt: skip
+    assert log.read(0, 10) == appended
+    assert [record.seq for record in log.read(0, 10, sources=["gate"], questions=["person"])] == [1, 2]
+    assert [record.seq for record in log.read(0, 10, types=["error"])] == [2]
+    assert [record.seq for record in log.read(0, 10, types=["answer"])] == [1]
 
 
 def test_a_batch_is_all_or_nothing(log: AnswerLog) -> None:

@@ -131,6 +131,11 @@ function source(record) {
   change(record, record.reason ?? "", `source ${record.state}`, record.state);
 }
 
+// Only a record: an error without a number is about this connection.
+function error(record) {
+  if (Number.isInteger(record.seq)) change(record, record.message, "trouble", "error");
+}
+
 function gap(message) {
   const text = message.reason === "new_log" ? "a new log began" : `records ${message.from} to ${message.to} are missing`;
   change({ at: new Date().toISOString() }, message.reason.replaceAll("_", " "), text, "gap");
@@ -148,5 +153,5 @@ setInterval(() => {
 }, 200);
 
 find("changes").append(make("li", { class: "empty", text: "nothing yet" }));
-const handlers = { hello, answer, source, gap };
+const handlers = { hello, answer, source, error, gap };
 listen((message) => handlers[message.type]?.(message), showConnection);
