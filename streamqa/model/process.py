@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from streamqa.errors import ConfigError, ModelError, StreamQAError
+from streamqa.errors import ConfigError, ModelError, ModelLost, StreamQAError
 from streamqa.model.link import (
     Answered,
     Ask,
@@ -159,7 +159,7 @@ class ModelProcess:
             wait_s = pending.due_s - pending.asked_s + _GRACE_S
             return pending.answer.result(wait_s)
         except NotYet:
-            raise ModelError(f"the model gave no answer within {wait_s:.0f} s") from None
+            raise ModelLost(f"the model gave no answer within {wait_s:.0f} s") from None
         finally:
             self._slabs.give_back(slab._replace(descriptors=()))
 

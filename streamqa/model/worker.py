@@ -211,5 +211,5 @@ def _bury(process: ModelProcess | None, error: ModelError) -> None:
         process.give_up(error)
 
 
-def _closed() -> ModelError:
-    return ModelError("the model is closed")
+def _closed() -> ModelLost:
+    return ModelLost("the model is closed")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streamqa.capture.buffer import Choose, Offer
 from streamqa.engine.engine import Engine
 from streamqa.errors import ConfigError, ModelError, ModelLost
 from streamqa.metrics import Metrics
@@ -280,43 +281,47 @@ class Recording:
     def __init__(self, frames: Sequence[Frame]) -> None:
         self._frames = list(frames)
 
-    def take(self, max_frames: int, timeout_s: float) -> list[Frame]:
-        taken, self._frames = self._frames[:max_frames], self._frames[max_frames:]
+    def take(self, choose: Choose, timeout_s: float) -> list[Frame]:
+        count = choose([Offer(frame, 0, live=False) for frame in self._frames[:4]]) if self._frames else 0
+        taken, self._frames = self._frames[:count], self._frames[count:]
         return taken
+
+    def wake(self) -> None:
+        """Nobody waits here."""
 
     @property
     def exhausted(self) -> bool:
         return not self._frames
 
 
-def killed_in_a_row(start: Callable[..., Worker], kills: int) -> None:
+def killed_in_a_row(worker: Worker, faults: list[Fault], kills: int) -> None:
     """A recording of which every 16th frame kills the process that looks at it."""
-    health, faults = watched()
-    frames = [
-        make_frame(t_s=i / 10, index=i, fill=KILL if i % 16 == 7 else i % 200) for i in range(16 * kills + 8)
-    ]
-    frames = frames[: 16 * (kills - 1) + 16]
+    orders = [KILL if i % 16 == 7 else i % 200 for i in range(16 * kills)]
+    frames = [make_frame(t_s=i / 10, index=i, fill=order) for i, order in enumerate(orders)]
     questions = [Question(name, "What?", "text", 100_000_000) for name in ("a", "b")]
     answers: list[Answer] = []
-    engine = Engine(questions, start(health=health), answers.extend, Metrics(), max_frames=4)
-    engine.run(Recording(frames), threading.Event())
+    Engine(questions, worker, answers.extend, Metrics()).run(Recording(frames), threading.Event())
     assert len(faults) == kills
-    ticks = [(a.question, a.t_ns, a.skipped) for a in answers]
-    assert sorted(ticks) == sorted((q.id, f.t_ns, 0) for q in questions for f in frames)  # each once
-    lost = {a.frame for a in answers if a.decision.state == "error"}
-    assert lost == {4 * (i // 4) + k for i in range(len(frames)) if i % 16 == 7 for k in range(4)}
-    assert all(
-        "SIGKILL" in a.reading.text or a.reading.reason for a in answers if a.decision.state == "error"
-    )
+    assert sum(a.skipped for a in answers) == 0
+    assert sorted((a.question, a.frame) for a in answers) == [
+        (q.id, f.index) for q in questions for f in frames
+    ]
+    deadly = {f.index for f in frames if orders[f.index] == KILL}
+    errors = [a for a in answers if a.decision.state == "error"]
+    assert deadly <= {a.frame for a in errors}
+    # With it died only what was in the process together with it: two batches of four frames at most.
+    assert all(min(abs(a.frame - frame) for frame in deadly) < 8 for a in errors)
+    assert all("was killed (SIGKILL)" in a.reading.reason for a in errors)
+    assert all(a.reading.text.startswith(f"{orders[a.frame]} ") for a in answers if a.decision.state == "ok")
 
 
-def test_killed_twice_every_tick_is_answered_or_reported(start: Callable[..., Worker]) -> None:
-    killed_in_a_row(start, 2)
-
-
-@pytest.mark.slow
-def test_killed_20_times_every_tick_is_answered_or_reported(start: Callable[..., Worker]) -> None:
-    killed_in_a_row(start, 20)
+@pytest.mark.parametrize("function", ["load", "load_slow"], ids=["one batch", "two batches in flight"])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_in_a_row_every_tick_is_answered_or_reported(
+    start: Callable[..., Worker], kills: int, function: str
+) -> None:
+    health, faults = watched()
+    killed_in_a_row(start(function, health), faults, kills)
 
 
 def alive(pid: int) -> bool:
