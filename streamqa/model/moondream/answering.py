@@ -1,37 +1,53 @@
-"""From requests to generations: which prompts go through the decoder together, and how their results read."""
+"""From requests to generations: all prompts of all pictures go through the decoder together, in one first forward.
+
+That forward computes the pictures' prefixes, reads every prompt, scores the options of closed questions and verifies
+the drafts of free answers. Only what is then not yet answered is decoded step by step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal
+from math import isfinite
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from streamqa.errors import ConfigError
 from streamqa.model.moondream.config import Ids, MoondreamConfig
-from streamqa.model.moondream.generate import (
-    REGION_FEEDS,
-    Decoded,
-    Reasoned,
-    accept,
-    decode_regions,
-    decode_text,
-    grounding,
-    prefill,
-    reason,
-)
+from streamqa.model.moondream.generate import MAX_LOGIT_ROWS, choose, decode
 from streamqa.model.moondream.network import Network
 from streamqa.model.moondream.packing import Session
 from streamqa.model.moondream.prompts import PromptIds, caption, detect, point, query, without_image
+from streamqa.model.moondream.runs import (
+    REGION_FEEDS,
+    Decoded,
+    ObjectsRun,
+    Reasoned,
+    ReasonRun,
+    Run,
+    TextRun,
+    grounding,
+)
 from streamqa.model.moondream.scoring import Trie, build_trie, option_probs
-from streamqa.model.moondream.text import Prefix
-from streamqa.model.moondream.tokenizer import TextTokenizer
 from streamqa.types import Box, Generation, Option, Point, Prompt, Task
 
 MAX_TRIES = 1024  # option lists kept tokenised
+NOT_FINITE = "the model's numbers are not finite; its weights are damaged, or do not fit the number format"
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back: see `tokenizer.TextTokenizer`."""
+
+    def encode(self, text: str) -> Sequence[int]:
+        """Ids of ordinary text; ValueError where it has none."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +63,39 @@ class Job:
     draft: Ids = ()  # of a free answer: its beginning, perhaps
 
     @property
-    def budget(self) -> int:
-        """The most tokens that a free answer may have."""
-        return min(self.prompt.max_tokens, self.room)
-
-    @property
     def fed(self) -> Sequence[int]:
         """What rides along behind the prompt: the inner nodes of its options, or its draft."""
         return self.trie.fed if self.trie else self.draft
 
 
+def start_run(config: MoondreamConfig, job: Job) -> Run:
+    """The answer of a job that is not scored, before its first token."""
+    special, prompt = config.tokenizer, job.prompt
+    if prompt.task == "reason":
+        think, answer = reason_budgets(config, prompt.max_tokens, job.room)
+        return ReasonRun(special, think, answer)
+    if prompt.task == "point" or prompt.task == "detect":
+        limit = min(prompt.max_objects, job.room // REGION_FEEDS[prompt.task])
+        return ObjectsRun(special, limit, prompt.task)
+    return TextRun(special, min(prompt.max_tokens, job.room))
+
+
+def reason_budgets(config: MoondreamConfig, max_tokens: int, room: int) -> tuple[int, int]:
+    """Tokens for thoughts and for the answer: each `max_tokens`; of a smaller context the answer gets up to half."""
+    room -= len(config.tokenizer.templates.query.suffix)
+    think = max(1, min(max_tokens, room - min(max_tokens, room // 2)))
+    return think, max(1, min(max_tokens, room - think))
+
+
 @dataclass(slots=True, eq=False)
 class Answerer:
-    """Answers prompts about encoded pictures.
+    """Answers prompts about pictures.
 
     A prompt that cannot be answered yields a generation with `finish="error"` and disturbs no other.
     """
 
     network: Network
-    tokenizer: TextTokenizer
+    tokenizer: Tokenizer
     tasks: frozenset[Task]
     _tries: dict[tuple[Option, ...], Trie] = field(default_factory=dict)
 
@@ -74,42 +104,58 @@ class Answerer:
         """Of the network."""
         return self.network.config
 
-    def answer(self, prefix: Prefix | None, prompts: Sequence[Sequence[Prompt]]) -> list[list[Generation]]:
-        """One generation per prompt, for each picture of `prefix`; without a prefix, about no picture."""
+    def answer(
+        self, tokens_BPD: Tensor | None, prompts: Sequence[Sequence[Prompt]]
+    ) -> list[list[Generation]]:
+        """One generation per prompt, for each picture of `tokens_BPD` (image tokens); None: about no picture."""
+        jobs, results = self._jobs(prompts, blind=tokens_BPD is None)
+        if jobs:
+            results |= self._together(tokens_BPD, jobs)
+        in_order = iter([results[slot] for slot in range(len(results))])
+        return [[next(in_order) for _ in group] for group in prompts]
+
+    def check(self, prompts: Sequence[Prompt], blind: bool = False) -> list[Generation]:
+        """Whether each prompt could be answered in full, its whole `max_tokens` included; nothing is computed."""
+        jobs, results = self._jobs([prompts], blind)
+        for job in jobs:
+            results[job.slot] = Generation("", 0, "eos")
+            wanted = job.prompt.max_tokens * (2 if job.prompt.task == "reason" else 1)
+            if job.trie is None and job.prompt.task not in REGION_FEEDS and wanted > job.room:
+                context = len(job.ids.ids) + job.room
+                results[job.slot] = failed(
+                    f"question and answer are too long: {len(job.ids.ids)} tokens asked and up to {wanted} to answer,"
+                    f" and the model has room for {context}; shorten the question or lower max_tokens"
+                )
+        return [results[slot] for slot in range(len(prompts))]
+
+    def _jobs(
+        self, prompts: Sequence[Sequence[Prompt]], blind: bool
+    ) -> tuple[list[Job], dict[int, Generation]]:
+        """What can be asked, and the errors of the rest by their slot."""
         flat = [(image, prompt) for image, group in enumerate(prompts) for prompt in group]
         results: dict[int, Generation] = {}
         jobs: list[Job] = []
         for slot, (image, prompt) in enumerate(flat):
             try:
-                jobs.append(self._job(slot, image, prompt, prefix))
+                jobs.append(self._job(slot, image, prompt, blind))
             except (ValueError, ConfigError) as problem:  # of this prompt alone: the others are answered
                 results[slot] = failed(str(problem))
-        together = [job for job in jobs if job.prompt.task in ("query", "caption")]
-        results |= self._texts(prefix, together)
-        for task in REGION_FEEDS:
-            results |= self._regions(prefix, [job for job in jobs if job.prompt.task == task])
-        for job in jobs:
-            if job.prompt.task == "reason":
-                session = Session(self.network.text, prefix, [job.image])
-                reasoned = reason(self.network, session, job.ids, job.prompt.max_tokens)
-                results[job.slot] = self.as_reasoned(reasoned)
-        in_order = iter([results[slot] for slot in range(len(flat))])
-        return [[next(in_order) for _ in group] for group in prompts]
+        return jobs, results
 
-    def _job(self, slot: int, image: int, prompt: Prompt, prefix: Prefix | None) -> Job:
+    def _job(self, slot: int, image: int, prompt: Prompt, blind: bool) -> Job:
         if prompt.task not in self.tasks:
             raise ValueError(f"this model cannot {prompt.task}; it can {', '.join(sorted(self.tasks))}")
-        if prefix is None and prompt.task not in ("query", "reason"):
+        if blind and prompt.task not in ("query", "reason"):
             raise ValueError(f"{prompt.task} needs a picture")
         ids = self._ids(prompt)
-        if prefix is None:
+        if blind:
             ids = without_image(self.config, ids)
         trie = self.trie(prompt.options) if prompt.options else None
         # A decoder that could not say anything after the prompt could not answer it.
         needed = len(ids.ids) + (max(trie.depths, default=0) if trie else REGION_FEEDS.get(prompt.task, 1))
         if prompt.task == "reason":
             needed += len(self.config.tokenizer.templates.query.suffix)
-        room = self.config.text.max_context - (0 if prefix is None else prefix.length)
+        room = self.config.text.max_context - (0 if blind else self.config.prefix_len)
         if needed > room:
             raise ValueError(f"the question is too long: {needed} tokens, and the model has room for {room}")
         room -= len(ids.ids)
@@ -147,63 +193,98 @@ class Answerer:
             self._tries[options] = known
         return known
 
-    def _texts(self, prefix: Prefix | None, jobs: list[Job]) -> dict[int, Generation]:
-        """Scored and generated texts: one prefill for all of them; the generated ones then go on."""
-        if not jobs:
-            return {}
-        session = Session(self.network.text, prefix, [job.image for job in jobs])
-        extra = [job.fed for job in jobs]
-        counts = [len(job.ids.ids) + len(more) for job, more in zip(jobs, extra, strict=True)]
-        x_RD = self.network.embed([job.ids for job in jobs], extra)
-        hidden_RD = session.feed(x_RD, counts, [job.trie for job in jobs])
-        ends = [end - len(more) - 1 for end, more in zip(accumulate(counts), extra, strict=True)]
-        results: dict[int, Generation] = {}
-        scored = [(job, job.trie, end) for job, end in zip(jobs, ends, strict=True) if job.trie]
-        if scored:
-            rows = [row for _, trie, end in scored for row in range(end, end + 1 + trie.n_fed)]
-            logits_QV = self.network.text.logits(hidden_RD[torch.tensor(rows, device=x_RD.device)])
-            all_probs = option_probs([trie for _, trie, _ in scored], logits_QV)
-            for (job, _, _), probs in zip(scored, all_probs, strict=True):
-                results[job.slot] = _scored(job.prompt, probs)
-        free = [n for n, job in enumerate(jobs) if job.trie is None]
-        if free:
-            decoded = self._free(session, hidden_RD, free, [jobs[n] for n in free], [ends[n] for n in free])
-            results |= {jobs[n].slot: self.as_generation(d) for n, d in zip(free, decoded, strict=True)}
+    def _together(self, tokens_BPD: Tensor | None, jobs: list[Job]) -> dict[int, Generation]:
+        """All jobs: one forward for pictures, prompts, options and drafts; what goes on after it goes on together."""
+        counts = [len(job.ids.ids) + len(job.fed) for job in jobs]
+        x_RD = self.network.embed([job.ids for job in jobs], [job.fed for job in jobs])
+        tries = [job.trie for job in jobs]
+        images = [job.image for job in jobs]
+        if tokens_BPD is None:
+            session = Session(self.network.text, None, images)
+            hidden_RD = session.feed(x_RD, counts, tries)
+        else:
+            session, hidden_RD = self.network.look(tokens_BPD, images, (x_RD, counts, tries))
+        ends = [end - len(job.fed) - 1 for end, job in zip(accumulate(counts), jobs, strict=True)]
+        results, said = self._read(hidden_RD, jobs, ends)
+        runs = {n: start_run(self.config, job) for n, job in enumerate(jobs) if job.trie is None}
+        if runs:
+            self._go_on(session, hidden_RD, jobs, ends, (runs, said))
+            results |= {jobs[n].slot: self._finished(run) for n, run in runs.items()}
         return results
 
-    def _free(
-        self, session: Session, hidden_RD: Tensor, rows: list[int], jobs: list[Job], ends: list[int]
-    ) -> list[Decoded]:
-        """Go on with the sequences `rows`, whose prompts end in rows `ends`, after what holds of their drafts."""
-        session.keep(rows)
-        begun = accept(self.network, hidden_RD, ends, [job.draft for job in jobs])
-        session.rewind([len(job.ids.ids) + len(b.ids) for job, b in zip(jobs, begun, strict=True)])
-        last = [end + len(b.ids) for end, b in zip(ends, begun, strict=True)]
-        hidden_ND = hidden_RD[torch.tensor(last, device=hidden_RD.device)]
-        return decode_text(self.network, session, hidden_ND, [job.budget for job in jobs], begun)
+    def _read(
+        self, hidden_RD: Tensor, jobs: list[Job], ends: list[int]
+    ) -> tuple[dict[int, Generation], list[list[tuple[int, float]]]]:
+        """What the first forward says: scored answers, and for each job the choices after prompt and draft tokens.
 
-    def _regions(self, prefix: Prefix | None, jobs: list[Job]) -> dict[int, Generation]:
-        """Points or boxes, of one task."""
-        if not jobs:
-            return {}
-        kind: Literal["point", "detect"] = "point" if jobs[0].prompt.task == "point" else "detect"
-        session = Session(self.network.text, prefix, [job.image for job in jobs])
-        hidden_ND = prefill(self.network, session, [job.ids for job in jobs])
-        limits = [min(job.prompt.max_objects, job.room // REGION_FEEDS[kind]) for job in jobs]
-        found = decode_regions(self.network, session, hidden_ND, limits, kind)
-        return {
-            job.slot: _objects(objects, "eos" if len(objects) < limit else "length")
-            for job, objects, limit in zip(jobs, found, limits, strict=True)
-        }
+        The head reads the rows after each prompt and after each token that rode along, a bounded number at a time;
+        one copy brings all results of such a block from the device.
+        """
+        results: dict[int, Generation] = {}
+        said: list[list[tuple[int, float]]] = [[] for _ in jobs]
+        for block in _blocks([1 + len(job.fed) for job in jobs], MAX_LOGIT_ROWS):
+            rows = [row for n in block for row in range(ends[n], ends[n] + 1 + len(jobs[n].fed))]
+            logits_QV = self.network.text.logits(hidden_RD[torch.tensor(rows, device=hidden_RD.device)])
+            scored = [(jobs[n], trie) for n in block if (trie := jobs[n].trie)]
+            starts = list(accumulate((1 + len(jobs[n].fed) for n in block), initial=0))
+            places = dict(zip(block, starts, strict=False))
+            first = [places[n] for n in block if jobs[n].trie]
+            probs = option_probs([trie for _, trie in scored], logits_QV, first) if scored else []
+            for (job, _), found in zip(scored, probs, strict=True):
+                results[job.slot] = _scored(job.prompt, found)
+            if len(scored) == len(block):
+                continue
+            banned: list[Ids] = [self._banned(jobs[n], i) for n in block for i in range(1 + len(jobs[n].fed))]
+            token_Q, logprob_Q, _ = choose(logits_QV, banned)
+            chosen = torch.stack((token_Q.double(), logprob_Q.double()), 1).tolist()
+            for n in block:
+                mine = chosen[places[n] : places[n] + 1 + len(jobs[n].fed)]
+                said[n] = [(int(token), logprob) for token, logprob in mine]
+        return results, said
+
+    def _banned(self, job: Job, place: int) -> Ids:
+        """Tokens that must not follow the prompt (`place` 0) or the draft's token before `place`."""
+        return (self.config.tokenizer.answer_id,) if place and job.trie is None else ()
+
+    def _go_on(
+        self,
+        session: Session,
+        hidden_RD: Tensor,
+        jobs: list[Job],
+        ends: list[int],
+        begun: tuple[dict[int, Run], list[list[tuple[int, float]]]],
+    ) -> None:
+        """Tell the runs what the first forward said, forget what of their drafts does not hold, decode the rest."""
+        runs, said = begun
+        held = {n: _begin(run, jobs[n].draft, said[n]) for n, run in runs.items()}
+        going = [n for n, run in runs.items() if run.feeds is not None or run.wants is not None]
+        if not going:
+            return
+        session.keep(going)
+        session.rewind([len(jobs[n].ids.ids) + held[n] for n in going])
+        last = torch.tensor([ends[n] + held[n] for n in going], device=hidden_RD.device)
+        decode(self.network, session, hidden_RD[last], [runs[n] for n in going])
+
+    def _finished(self, run: Run) -> Generation:
+        if isinstance(run, TextRun):
+            return self.as_generation(run.decoded)
+        if isinstance(run, ReasonRun):
+            return self.as_reasoned(run.reasoned)
+        assert isinstance(run, ObjectsRun)
+        return _objects(run.found, "length" if run.full else "eos")
 
     def as_generation(self, decoded: Decoded) -> Generation:
         """Ids as text."""
+        if not isfinite(decoded.logprob):
+            return failed(NOT_FINITE)
         text = self.tokenizer.decode(decoded.ids)
         return Generation(text, len(decoded.ids), decoded.finish, decoded.logprob)
 
     def as_reasoned(self, reasoned: Reasoned) -> Generation:
         """Thoughts and answer as text, with the points that the thoughts are grounded in."""
         answer = reasoned.answer
+        if not isfinite(answer.logprob):
+            return failed(NOT_FINITE)
         spots = grounding(reasoned.chunks, lambda ids: len(self.tokenizer.decode(ids)))
         return Generation(
             text=self.tokenizer.decode(answer.ids),
@@ -220,7 +301,31 @@ def failed(problem: str) -> Generation:
     return Generation("", 0, "error", error=" ".join(problem.split()))
 
 
+def _begin(run: Run, draft: Ids, said: list[tuple[int, float]]) -> int:
+    """Tell a run what follows its prompt; how many tokens of its draft hold."""
+    if isinstance(run, TextRun):
+        return run.verify(draft, said)
+    if run.wants == "token":
+        run.on_token(*said[0])
+    return 0
+
+
+def _blocks(sizes: list[int], limit: int) -> list[list[int]]:
+    """Indices of `sizes`, in order, in blocks that sum to at most `limit` (or hold one)."""
+    blocks: list[list[int]] = []
+    total = 0
+    for n, size in enumerate(sizes):
+        if not blocks or total + size > limit:
+            blocks.append([])
+            total = 0
+        blocks[-1].append(n)
+        total += size
+    return blocks
+
+
 def _scored(prompt: Prompt, probs: tuple[float, ...]) -> Generation:
+    if not all(isfinite(p) for p in probs):
+        return failed(NOT_FINITE)
     best = max(range(len(probs)), key=probs.__getitem__)
     return Generation(prompt.options[best].variants[0], 0, "scored", option_probs=probs)
 

@@ -1,10 +1,12 @@
-"""The pieces shared by vision tower, decoder and region heads; attention over a prefix and a suffix.
+"""The pieces shared by vision tower, decoder and region heads.
 
 Shape suffixes: B images, N sequences, R packed rows (tokens of all sequences, one after the other), T rows of
-the longest sequence, S key slots, H query heads, K key/value heads, G = H / K, D model width, d head width.
+the longest sequence, S key slots, H query heads, K key/value heads, D model width, d head width.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +15,41 @@ from torch.nn import functional
 EPS = 1e-5  # of every LayerNorm, in the vision tower too
 
 
+class Kernel(Protocol):
+    """How a linear layer is computed, where its weights were laid out anew for the device (`prepare`)."""
+
+    def __call__(self, x: Tensor, gelu: bool) -> Tensor:
+        """[..., in] -> [..., out], followed by a tanh-approximated GELU or not."""
+        ...
+
+
+class Dense(nn.Linear):
+    """A linear layer whose weights may lie in a layout of the device's own; then `weight` is empty."""
+
+    kernel: Kernel | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out]."""
+        return self.kernel(x, False) if self.kernel else functional.linear(x, self.weight, self.bias)
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """As `forward`, followed by a tanh-approximated GELU."""
+        if self.kernel:
+            return self.kernel(x, True)
+        return functional.gelu(functional.linear(x, self.weight, self.bias), approximate="tanh")
+
+
 class MLP(nn.Module):
     """Two linear layers with a tanh-approximated GELU between them."""
 
     def __init__(self, dim: int, inner: int, out: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, inner)
-        self.fc2 = nn.Linear(inner, out)
+        self.fc1 = Dense(dim, inner)
+        self.fc2 = Dense(inner, out)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., dim] -> [..., out]."""
-        out: Tensor = self.fc2(functional.gelu(self.fc1(x), approximate="tanh"))
+        out: Tensor = self.fc2(self.fc1.gelu(x))
         return out
 
 
@@ -32,53 +58,51 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, qkv_dim: int) -> None:
         super().__init__()
-        self.qkv = nn.Linear(dim, qkv_dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Dense(dim, qkv_dim)
+        self.proj = Dense(dim, dim)
 
 
-def rope(positions_R: Tensor, dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the rotation at each position, float32 [R, 1, dim / 2].
+def rope(positions_R: Tensor, dim: int, theta: float) -> Tensor:
+    """The rotation at each position as a unit complex number, complex64 [R, 1, dim / 2].
 
     Computed and not stored: a table in the module would be cast to bfloat16 with it, or left empty when the
     module is built on the meta device.
     """
     exponent = torch.arange(0, dim, 2, dtype=torch.float32, device=positions_R.device) / dim
     angle = positions_R[:, None].float() * (theta**-exponent)
-    return angle.cos()[:, None], angle.sin()[:, None]
+    return torch.complex(angle.cos(), angle.sin())[:, None]
 
 
-def rotate(x_RHd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first 2 * cos.shape[-1] dimensions, dimension i with i + half; in float32, then cast back."""
-    half = cos.shape[-1]
-    x = x_RHd.float()
-    real, imaginary, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
-    turned = torch.cat((real * cos - imaginary * sin, real * sin + imaginary * cos, rest), dim=-1)
-    return turned.to(x_RHd.dtype)
-
-
-def partial_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Attention over some of the keys, with what is needed to merge it with the others.
+def rotate_(x_RHd: Tensor, turn_R1h: Tensor, in_pairs: bool) -> None:
+    """Rotate the first 2 h dimensions in place, computed in float32.
 
     Args:
-        q: [N, H, T, d], scaled already.
-        k: [N, K, S, d]; query head h looks at key head h // (H / K).
-        v: [N, K, S, d].
-        mask: bool [N, T, S], true where the key may be seen; at least one per row. None: all.
-
-    Returns:
-        The weighted values [N, H, T, d], and the float32 log of the sum of exponentials [N, H, T, 1].
+        x_RHd: queries or keys.
+        turn_R1h: from `rope`.
+        in_pairs: dimension 2 i turns with 2 i + 1, which is fast; otherwise i with i + h, as the weights have it.
     """
-    n, heads, rows, width = q.shape
-    groups = heads // k.shape[1]
-    scores = (q.reshape(n, k.shape[1], groups * rows, width) @ k.transpose(-1, -2)).float()
-    if mask is not None:
-        scores.view(n, -1, rows, k.shape[2]).masked_fill_(~mask[:, None], float("-inf"))
-    lse = scores.logsumexp(dim=-1, keepdim=True)
-    out = (scores - lse).exp_().to(v.dtype) @ v
-    return out.view(n, heads, rows, width), lse.view(n, heads, rows, 1)
+    half = turn_R1h.shape[-1]
+    head = x_RHd[..., : 2 * half]
+    x = head.float()
+    if in_pairs:
+        # Of float32 this is the memory itself, of bfloat16 a copy.
+        x = x if x.is_contiguous() else x.contiguous()
+        torch.view_as_complex(x.view(*x.shape[:-1], half, 2)).mul_(turn_R1h)
+        head.copy_(x)
+        return
+    cos, sin = turn_R1h.real, turn_R1h.imag
+    real, imaginary = x[..., :half], x[..., half:]
+    head.copy_(torch.cat((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1))
 
 
-def merge_attention(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
-    """Attention over the union of two sets of keys, from the two partial ones (same layout)."""
-    share = torch.sigmoid(b[1] - a[1])
-    return torch.lerp(a[0].float(), b[0].float(), share).to(a[0].dtype)
+def paired(weight: Tensor, n_heads: int, head_dim: int, half: int) -> Tensor:
+    """The first `n_heads` heads of a QKV weight or bias, reordered so that `rotate_` finds its pairs side by side.
+
+    Scores do not change, since queries and keys are reordered alike.
+    """
+    order = torch.arange(head_dim, device=weight.device)
+    order[: 2 * half] = torch.arange(2 * half, device=weight.device).view(2, half).t().flatten()
+    rows = torch.arange(weight.shape[0], device=weight.device)
+    starts = torch.arange(n_heads, device=weight.device)[:, None] * head_dim
+    rows[: n_heads * head_dim] = (starts + order).flatten()
+    return weight[rows]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,22 +16,24 @@ from torch import Tensor
 from streamqa.errors import ModelError
 from streamqa.model.base import AS_IT_LIKES, ModelOptions, VisionModel
 from streamqa.model.moondream import hub
-from streamqa.model.moondream.answering import Answerer, failed
+from streamqa.model.moondream.answering import Answerer, Tokenizer, failed, reason_budgets
 from streamqa.model.moondream.config import MoondreamConfig, read_config
 from streamqa.model.moondream.crops import Picture, Tiling, all_crops, unique_crops
-from streamqa.model.moondream.generate import (
+from streamqa.model.moondream.generate import decode, feed
+from streamqa.model.moondream.network import Network
+from streamqa.model.moondream.packing import Session
+from streamqa.model.moondream.prepare import prepare, release, usable_cores
+from streamqa.model.moondream.prompts import PromptIds, query, without_image
+from streamqa.model.moondream.runs import (
     REGION_FEEDS,
     Decoded,
     Grounding,
-    decode_regions,
-    decode_text,
+    ObjectsRun,
+    Reasoned,
+    ReasonRun,
+    TextRun,
     grounding,
-    prefill,
-    reason,
 )
-from streamqa.model.moondream.network import Network
-from streamqa.model.moondream.packing import Session
-from streamqa.model.moondream.prompts import PromptIds, query, without_image
 from streamqa.model.moondream.text import Prefix
 from streamqa.model.moondream.tokenizer import TextTokenizer
 from streamqa.model.moondream.weights import load_network
@@ -39,8 +43,7 @@ if TYPE_CHECKING:
     from streamqa.types import Image
 
 TASKS: frozenset[Task] = frozenset({"query", "reason", "caption", "point", "detect"})
-# Pictures whose prefixes are held at once: at the released size each takes 143 MB in bfloat16.
-MAX_IMAGES_PER_PASS = 16
+MAX_RESIZERS = 8  # threads that make crops: Pillow lets go of the interpreter while it resizes
 Ask = Sequence[int] | PromptIds  # a prompt as ids, with spatial references as PromptIds
 
 
@@ -57,23 +60,25 @@ class EncodedImage:
 
     @property
     def k_LKTd(self) -> Tensor:
-        """Keys of [bos, image tokens], [layers, kv heads, 1 + P, head width]."""
-        return self.batch.k_LBKTd[:, self.index]
+        """Keys of [bos, image tokens], [layers, kv heads, 1 + P, head width]: a copy."""
+        return torch.stack([k[self.index, :, : self.batch.length] for k in self.batch.keys])
 
     @property
     def v_LKTd(self) -> Tensor:
-        """Values of [bos, image tokens]."""
-        return self.batch.v_LBKTd[:, self.index]
+        """Values of [bos, image tokens]: a copy."""
+        return torch.stack([v[self.index, :, : self.batch.length] for v in self.batch.values])
 
 
 class Moondream:
     """moondream2 and its smaller kin. Make one with `from_pretrained`."""
 
-    def __init__(self, network: Network, tokenizer: TextTokenizer | None, info: ModelInfo) -> None:
+    def __init__(self, network: Network, tokenizer: Tokenizer | None, info: ModelInfo) -> None:
         self.network = network
         self.tokenizer = tokenizer
         self.info = info
         self._answerer = None if tokenizer is None else Answerer(network, tokenizer, info.tasks)
+        self._device = threading.Lock()  # one batch computes, while others are prepared
+        self._resizers = ThreadPoolExecutor(min(MAX_RESIZERS, usable_cores()), "crops")
 
     @classmethod
     def from_pretrained(
@@ -140,9 +145,10 @@ class Moondream:
             return [[] for _ in prompts]
         session = self._open(encoded, images)
         asks = [self._fitting(session, ask) for group in prompts for ask in group]
-        budgets = [min(max_new_tokens, self._room(session, prompt)) for prompt in asks]
-        hidden_ND = prefill(self.network, session, asks)
-        decoded = iter(decode_text(self.network, session, hidden_ND, budgets))
+        special = self.config.tokenizer
+        runs = [TextRun(special, min(max_new_tokens, self._room(session, prompt))) for prompt in asks]
+        decode(self.network, session, feed(self.network, session, asks), runs)
+        decoded = iter([run.decoded for run in runs])
         return [[next(decoded) for _ in group] for group in prompts]
 
     def generate_ids(
@@ -159,8 +165,7 @@ class Moondream:
         self, encoded: EncodedImage | None, prompt: Ask, max_new_tokens: int = 20
     ) -> tuple[list[int], list[Grounding], list[int]]:
         """Ids of the thoughts, the points they are grounded in (offsets count ids), ids of the answer."""
-        session = self._open([encoded], [0])
-        reasoned = reason(self.network, session, self._fitting(session, prompt), max_new_tokens)
+        reasoned = self._reason(encoded, prompt, max_new_tokens)
         return list(reasoned.ids), grounding(reasoned.chunks, len), list(reasoned.answer.ids)
 
     def detect_ids(self, encoded: EncodedImage, prompt: Ask, max_objects: int = 50) -> list[dict[str, float]]:
@@ -198,61 +203,91 @@ class Moondream:
         if image is None:
             prompt = without_image(self.config, prompt)
         if reasoning:
-            session = self._open([image], [0])
-            return answerer.as_reasoned(
-                reason(self.network, session, self._fitting(session, prompt), max_tokens)
-            )
+            return answerer.as_reasoned(self._reason(image, prompt, max_tokens))
         return answerer.as_generation(self.generate([image], [[prompt]], max_tokens)[0][0])
 
     @torch.inference_mode()
     def answer(self, requests: Sequence[Request]) -> list[list[Generation]]:
         """One generation for each prompt of each request.
 
+        May be called from several threads: crops are made side by side, one batch computes at a time.
+
         Raises:
             ModelError: no tokenizer, or the device failed (lost, out of memory).
         """
         answerer = self._text_model()
+        at_once = self.info.max_frames
         results: list[list[Generation]] = []
-        try:
-            for first in range(0, len(requests), MAX_IMAGES_PER_PASS):
-                results += self._answer_together(answerer, requests[first : first + MAX_IMAGES_PER_PASS])
-        except RuntimeError as error:  # torch's word for whatever the device could not do
-            problem = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self.info.label} on {self.info.device} failed: {problem}") from error
+        for first in range(0, len(requests), at_once):
+            part = requests[first : first + at_once]
+            crops = self._crops_of(part)
+            try:
+                with self._device, torch.inference_mode():
+                    results += self._answer_together(answerer, part, crops)
+            except RuntimeError as error:  # torch's word for whatever the device could not do
+                problem = " ".join(str(error).split())[:200]
+                raise ModelError(f"{self.info.label} on {self.info.device} failed: {problem}") from error
         return results
 
     def close(self) -> None:
         """Free the weights."""
-        self.network.to_empty(device="meta")
+        self._resizers.shutdown(wait=False)
+        with self._device:
+            release(self.network)
 
-    def _answer_together(self, answerer: Answerer, requests: Sequence[Request]) -> list[list[Generation]]:
+    def _crops_of(self, requests: Sequence[Request]) -> list[tuple[Image, Tiling] | str | None]:
+        """Crops and tiling of each request, or what is wrong with its picture; None where none is looked at."""
+        wanted = [r.image is not None and bool(r.prompts) and not r.check_only for r in requests]
+        if sum(wanted) < 2:
+            return [self._crops(r) if want else None for r, want in zip(requests, wanted, strict=True)]
+        try:
+            made = self._resizers.map(self._crops, [r for r, w in zip(requests, wanted, strict=True) if w])
+        except RuntimeError:  # the pool is closed
+            raise ModelError(f"{self.info.label} is closed") from None
+        return [next(made) if want else None for want in wanted]
+
+    def _crops(self, request: Request) -> tuple[Image, Tiling] | str:
+        assert request.image is not None
+        try:
+            return unique_crops(request.image, self.config.vision, fast=request.detail == "fast")
+        except ValueError as problem:
+            return str(problem)
+
+    def _answer_together(
+        self,
+        answerer: Answerer,
+        requests: Sequence[Request],
+        crops: Sequence[tuple[Image, Tiling] | str | None],
+    ) -> list[list[Generation]]:
         results: dict[int, list[Generation]] = {}
         pictures: dict[int, tuple[Image, Tiling]] = {}
         blind: list[int] = []
-        for i, request in enumerate(requests):
-            if not request.prompts:
+        for i, (request, seen) in enumerate(zip(requests, crops, strict=True)):
+            if request.check_only:
+                results[i] = answerer.check(request.prompts)
+            elif not request.prompts:
                 results[i] = []
-            elif request.image is None:
+            elif seen is None:
                 blind.append(i)
+            elif isinstance(seen, str):
+                results[i] = [failed(seen) for _ in request.prompts]
             else:
-                try:
-                    pictures[i] = unique_crops(request.image, self.config.vision)
-                except ValueError as problem:
-                    results[i] = [failed(str(problem)) for _ in request.prompts]
+                pictures[i] = seen
         if blind:
             results |= zip(blind, answerer.answer(None, [requests[i].prompts for i in blind]), strict=True)
         if pictures:
-            prefix = self.network.prefix(self._image_tokens(list(pictures.values())))
-            answers = answerer.answer(prefix, [requests[i].prompts for i in pictures])
+            tokens_BPD = self._image_tokens(list(pictures.values()))
+            answers = answerer.answer(tokens_BPD, [requests[i].prompts for i in pictures])
             results |= zip(pictures, answers, strict=True)
         return [results[i] for i in range(len(requests))]
 
     def _image_tokens(self, pictures: Sequence[tuple[Image, Tiling]]) -> Tensor:
         """Unique crops and tiling of each picture -> image tokens [B, P, D]."""
         crops_NSSC = torch.from_numpy(np.concatenate([crops for crops, _ in pictures]))
-        tokens: Tensor = self.network.vision(
-            crops_NSSC.to(self.network.device), [grid for _, grid in pictures]
-        )
+        device = self.network.device
+        if device.type == "cuda":  # as bytes, from memory that the device reads by itself
+            crops_NSSC = crops_NSSC.pin_memory().to(device, non_blocking=True)
+        tokens: Tensor = self.network.vision(crops_NSSC.to(device), [grid for _, grid in pictures])
         return tokens
 
     def _text_model(self) -> Answerer:
@@ -270,9 +305,7 @@ class Moondream:
         order = [e.index for e in seen]
         if all(e.batch is seen[0].batch for e in seen) and order == sorted(order):
             return Session(self.network.text, seen[0].batch, [order[i] for i in images])
-        keys = torch.stack([e.k_LKTd for e in seen], dim=1)
-        values = torch.stack([e.v_LKTd for e in seen], dim=1)
-        return Session(self.network.text, Prefix(keys, values), images)
+        return Session(self.network.text, Prefix.join([e.batch.select([e.index]) for e in seen]), images)
 
     def _room(self, session: Session, prompt: PromptIds) -> int:
         """Positions left in the context after the prompt."""
@@ -288,14 +321,24 @@ class Moondream:
         return prompt
 
     @torch.inference_mode()
+    def _reason(self, encoded: EncodedImage | None, ask: Ask, max_tokens: int) -> Reasoned:
+        session = self._open([encoded], [0])
+        prompt = self._fitting(session, ask)
+        budgets = reason_budgets(self.config, max_tokens, self._room(session, prompt))
+        run = ReasonRun(self.config.tokenizer, *budgets)
+        decode(self.network, session, feed(self.network, session, [prompt]), [run])
+        return run.reasoned
+
+    @torch.inference_mode()
     def _objects(
         self, encoded: EncodedImage, ask: Ask, limit: int, kind: Literal["point", "detect"]
     ) -> list[dict[str, float]]:
         session = self._open([encoded], [0])
         prompt = self._fitting(session, ask)
-        hidden_1D = prefill(self.network, session, [prompt])
         limit = min(limit, self._room(session, prompt) // REGION_FEEDS[kind])
-        return decode_regions(self.network, session, hidden_1D, [limit], kind)[0]
+        run = ObjectsRun(self.config.tokenizer, limit, kind)
+        decode(self.network, session, feed(self.network, session, [prompt]), [run])
+        return run.found
 
 
 _TOKENIZER_ADVICE = f"get {hub.describe(hub.TOKENIZER)}"
@@ -339,4 +382,5 @@ def load(spec: str, directory: Path | None = None, options: ModelOptions = AS_IT
     model = Moondream.from_pretrained(given or hub.REPO, device, best_dtype(device))
     if model.tokenizer is None:
         raise ModelError(f"moondream2: no {Path(given) / hub.TOKENIZER.name}; {_TOKENIZER_ADVICE}")
+    prepare(model.network)
     return model

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from streamqa.model.moondream.config import MoondreamConfig
+from streamqa.model.moondream.packing import Session, Tree
 from streamqa.model.moondream.prompts import PromptIds
 from streamqa.model.moondream.region import Region
 from streamqa.model.moondream.text import Prefix, TextModel
@@ -36,46 +37,46 @@ class Network(nn.Module):
 
     def prefix(self, tokens_BPD: Tensor) -> Prefix:
         """What prompts see of B pictures."""
-        return self.text.prefix(tokens_BPD, self.config.tokenizer.bos_id)
+        none = self.text.wte.new_empty(0, self.config.text.dim)
+        prefix = self.look(tokens_BPD, [], (none, [], []))[0].prefix
+        assert prefix is not None
+        return prefix
+
+    def look(
+        self,
+        tokens_BPD: Tensor,
+        images: Sequence[int],
+        rows: tuple[Tensor, Sequence[int], Sequence[Tree | None]],
+    ) -> tuple[Session, Tensor]:
+        """Encode pictures and feed the first rows of sequences about them, in one forward: see `Session.look`."""
+        pictures_BSD = self.text.pictures(tokens_BPD, self.config.tokenizer.bos_id)
+        return Session.look(self.text, pictures_BSD, tokens_BPD.shape[1] + 1, images, rows)
 
     def embed(self, prompts: Sequence[PromptIds], extra: Sequence[Sequence[int]] = ()) -> Tensor:
         """Embeddings [R, D] of the prompts, each followed by its `extra` ids, if there are any.
 
-        The placeholder ids of a prompt's spatial references are overwritten by what they refer to.
+        The placeholder ids of a prompt's places are overwritten by what they stand for.
         """
         after = extra or [()] * len(prompts)
+        special = self.config.tokenizer
         ids: list[int] = []
-        coords, sizes = _Spots(), _Spots()
+        coord_rows: list[int] = []
+        size_rows: list[int] = []
         for prompt, more in zip(prompts, after, strict=True):
-            if prompt.refs:
-                self._place_refs(prompt, len(ids), coords, sizes)
+            coord_rows += _placeholders(prompt.ids, special.coord_id, len(ids))[: len(prompt.coords)]
+            size_rows += _placeholders(prompt.ids, special.size_id, len(ids))[: len(prompt.sizes)]
             ids += prompt.ids
             ids += more
         x_RD = self.text.embed(torch.tensor(ids, device=self.device))
-        if coords.rows:
-            x_RD[coords.rows] = self.region.embed_coord(torch.tensor(coords.values, device=self.device))
-        if sizes.rows:
-            x_RD[sizes.rows] = self.region.embed_size(torch.tensor(sizes.values, device=self.device))
+        if coord_rows:
+            coords = torch.tensor([[c] for prompt in prompts for c in prompt.coords], device=self.device)
+            x_RD[coord_rows] = self.region.embed_coord(coords)
+        if size_rows:
+            sizes = torch.tensor([s for prompt in prompts for s in prompt.sizes], device=self.device)
+            x_RD[size_rows] = self.region.embed_size(sizes)
         return x_RD
 
-    def _place_refs(self, prompt: PromptIds, offset: int, coords: _Spots, sizes: _Spots) -> None:
-        special = self.config.tokenizer
-        coord_rows = (offset + i for i, token in enumerate(prompt.ids) if token == special.coord_id)
-        size_rows = (offset + i for i, token in enumerate(prompt.ids) if token == special.size_id)
-        for ref in prompt.refs:
-            for value in ref.centre:
-                coords.add(next(coord_rows), (value,))
-            if ref.size is not None:
-                sizes.add(next(size_rows), ref.size)
 
-
-class _Spots:
-    """Rows to overwrite, and with what."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.values: list[tuple[float, ...]] = []
-
-    def add(self, row: int, value: tuple[float, ...]) -> None:
-        self.rows.append(row)
-        self.values.append(value)
+def _placeholders(ids: Sequence[int], token: int, offset: int) -> list[int]:
+    """The rows of `token`, the first of `ids` being in row `offset`."""
+    return [offset + i for i, other in enumerate(ids) if other == token]

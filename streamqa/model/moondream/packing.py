@@ -3,6 +3,9 @@
 A row (token) sees the prefix of its picture, which all prompts of the picture share, and the earlier rows of its
 own sequence. The two attentions are computed apart and merged, so that a prefix is never copied per prompt:
 `(pictures, rows of the picture)` against the prefixes, `(sequences, rows of the sequence)` against the suffixes.
+
+`Session.look` computes the prefixes in the same forward as the first rows of every sequence: a prefix never sees
+what is asked about it, so its rows can go first through each layer.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamqa.model.moondream.layers import merge_attention, partial_attention
-from streamqa.model.moondream.text import Prefix, TextModel
+from streamqa.model.moondream.attention import attend_part, merge_rows
+from streamqa.model.moondream.text import Prefix, TextModel, padding_mask
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,9 +65,63 @@ class Grouping:
         return dense.view(self.n_groups, self.longest, *x_RHd.shape[1:]).transpose(1, 2)
 
     def gather(self, x_GHMd: Tensor) -> Tensor:
-        """[groups, H, longest, d] -> [R, H, d]."""
+        """[groups, H, longest, ...] -> [R, H, ...]."""
         dense = x_GHMd.transpose(1, 2).flatten(0, 1)
         return dense if self.places is None else dense.index_select(0, self.places)
+
+
+class Rows:
+    """Where the rows of one forward belong: their sequence, slot, position and picture, and whom they see.
+
+    Args:
+        lengths: [N] what each sequence was fed before.
+        counts: [N] rows of each sequence now, at least 1 each.
+        trees: what the last rows of each sequence branch into, or None; empty: no trees.
+        start: position of the first token of every sequence.
+        device: where the indices go.
+    """
+
+    def __init__(
+        self, lengths: Ints, counts: Ints, trees: Sequence[Tree | None], start: int, device: torch.device
+    ) -> None:
+        self.lengths, self.counts = lengths, counts
+        self.n_slots = int((lengths + counts).max())
+        sequence_R = np.repeat(np.arange(len(counts)), counts)
+        offset_R = np.arange(len(sequence_R)) - np.repeat(np.cumsum(counts) - counts, counts)
+        slot_R = lengths[sequence_R] + offset_R
+        position_R = slot_R + start
+        mask_NTS = self._sight()
+        self._plant(trees, position_R, mask_NTS)
+        # One transfer for the three index rows.
+        index = torch.from_numpy(np.stack((sequence_R, slot_R, position_R))).to(device)
+        self.sequence_R, self.slot_R, self.position_R = index
+        self.by_sequence = Grouping(counts, device)
+        self.mask: Tensor | None = None  # additive float32 [N, 1, T, S]
+        if mask_NTS is not None:
+            hidden = torch.from_numpy(~mask_NTS).to(device)
+            self.mask = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, float("-inf"))[:, None]
+
+    def _sight(self) -> npt.NDArray[np.bool_] | None:
+        """Which slots each row sees, [N, T, S]; None when all see all."""
+        longest = int(self.counts.max())
+        if longest == 1 and (self.lengths == self.n_slots - 1).all():
+            return None
+        last_NT = self.lengths[:, None] + np.arange(longest)
+        return np.arange(self.n_slots) <= last_NT[:, :, None]
+
+    def _plant(
+        self, trees: Sequence[Tree | None], position_R: Ints, mask_NTS: npt.NDArray[np.bool_] | None
+    ) -> None:
+        """Give the rows of trees their positions, and the sight of their own branch only."""
+        ends = np.cumsum(self.counts)
+        for n, tree in enumerate(trees):
+            size = 0 if tree is None else len(tree.depths)
+            if tree is None or mask_NTS is None or size == 0:
+                continue
+            first = int(self.counts[n]) - size  # a prompt always precedes its tree, so there is a row before
+            slot = int(self.lengths[n]) + first
+            mask_NTS[n, first : first + size, slot : slot + size] = tree.sees
+            position_R[ends[n] - size : ends[n]] = position_R[ends[n] - size - 1] + tree.depths
 
 
 class Session:
@@ -84,11 +141,49 @@ class Session:
         self.images = list(images)
         self.start = 0 if prefix is None else prefix.length
         self.lengths: Ints = np.zeros(len(images), dtype=np.int64)
-        config = text.config
-        shape = (config.n_layers, len(images), config.n_kv_heads, 0, config.head_dim)
-        self.k_LNKSd = text.wte.new_zeros(shape)
-        self.v_LNKSd = text.wte.new_zeros(shape)
+        self._keys: list[Tensor] = []  # of each layer [N, K, slots, d]; empty before the first rows
+        self._values: list[Tensor] = []
         self._drop_unused_prefixes()
+
+    @classmethod
+    def look(
+        cls,
+        text: TextModel,
+        pictures_BSD: Tensor,
+        length: int,
+        images: Sequence[int],
+        rows: tuple[Tensor, Sequence[int], Sequence[Tree | None]],
+    ) -> tuple[Session, Tensor]:
+        """Encode pictures and feed the first rows of sequences about them, in one forward.
+
+        Args:
+            text: the decoder.
+            pictures_BSD: from `TextModel.pictures`.
+            length: positions of a picture's prefix; the slots after them are padding.
+            images: for each sequence the index of its picture, ascending; may be empty.
+            rows: as the arguments of `feed`.
+
+        Returns:
+            The session, and the hidden states of the rows before the last norm, [R, D].
+        """
+        session = cls(text, None, images)
+        session.start = length
+        x_RD, counts, trees = rows
+        batch, slots, _ = pictures_BSD.shape
+        positions_S = torch.arange(slots, device=x_RD.device).clamp_(max=length - 1)
+        seen_by = _Looking(text, batch, slots, padding_mask(slots, length, x_RD.device))
+        x_RD = torch.cat((pictures_BSD.flatten(0, 1), x_RD))
+        positions_R = positions_S.repeat(batch)
+        if images:
+            own = Rows(session.lengths, np.asarray(counts, dtype=np.int64), trees, length, x_RD.device)
+            seen_by.rows, seen_by.session = own, session
+            seen_by.by_image = session._by_image(own.counts, batch)
+            positions_R = torch.cat((positions_R, own.position_R))
+            session.lengths = session.lengths + own.counts
+        hidden_RD = text(x_RD, positions_R, seen_by)
+        session.prefix = Prefix(tuple(seen_by.keys), tuple(seen_by.values), length)
+        session._drop_unused_prefixes()
+        return session, hidden_RD
 
     def feed(self, x_RD: Tensor, counts: Sequence[int], trees: Sequence[Tree | None] = ()) -> Tensor:
         """Append rows to the sequences.
@@ -102,44 +197,38 @@ class Session:
         Returns:
             Hidden states before the last norm, [R, D].
         """
-        device = x_RD.device
-        count_N = np.asarray(counts, dtype=np.int64)
-        n_slots = int((self.lengths + count_N).max())
-        self._grow(n_slots)
-        sequence_R = np.repeat(np.arange(len(counts)), count_N)
-        offset_R = np.arange(len(sequence_R)) - np.repeat(np.cumsum(count_N) - count_N, count_N)
-        slot_R = self.lengths[sequence_R] + offset_R
-        position_R = slot_R + self.start
-        mask_NTS = self._mask(count_N, n_slots)
-        self._plant(trees, count_N, position_R, mask_NTS)
-        # One transfer for the three index rows.
-        index = torch.from_numpy(np.stack((sequence_R, slot_R, position_R))).to(device)
-        by_sequence = Grouping(count_N, device)
-        mask = None if mask_NTS is None else torch.from_numpy(mask_NTS).to(device)
-        by_image = None
-        if self.prefix is not None:
-            rows_B = np.bincount(self.images, weights=count_N, minlength=len(self.prefix))
-            by_image = Grouping(rows_B.astype(np.int64), device)
-        scale = self.text.config.head_dim**-0.5
+        rows = Rows(self.lengths, np.asarray(counts, dtype=np.int64), trees, self.start, x_RD.device)
+        prefix, by_image = self.prefix, None
+        mask = None
+        if prefix is not None:
+            by_image = self._by_image(rows.counts, len(prefix))
+            mask = prefix.mask
 
         def attend(layer: int, q_RHd: Tensor, k_RKd: Tensor, v_RKd: Tensor) -> Tensor:
-            keys, values = self.k_LNKSd[layer], self.v_LNKSd[layer]
-            keys[index[0], :, index[1]] = k_RKd
-            values[index[0], :, index[1]] = v_RKd
-            q_RHd = q_RHd * scale
-            own = partial_attention(
-                by_sequence.spread(q_RHd), keys[:, :, :n_slots], values[:, :, :n_slots], mask
-            )
-            suffix = by_sequence.gather(own[0]), by_sequence.gather(own[1])
-            if self.prefix is None or by_image is None:
+            suffix = self.attend_own(layer, rows, q_RHd, k_RKd, v_RKd)
+            if prefix is None or by_image is None:
                 return suffix[0]
-            keys, values = self.prefix.k_LBKTd[layer], self.prefix.v_LBKTd[layer]
-            seen = partial_attention(by_image.spread(q_RHd), keys, values, None)
-            return merge_attention((by_image.gather(seen[0]), by_image.gather(seen[1])), suffix)
+            seen, lse = attend_part(by_image.spread(q_RHd), prefix.keys[layer], prefix.values[layer], mask)
+            return merge_rows((by_image.gather(seen), by_image.gather(lse)), suffix)
 
-        hidden: Tensor = self.text(x_RD, index[2], attend)
-        self.lengths = self.lengths + count_N
+        hidden: Tensor = self.text(x_RD, rows.position_R, attend)
+        self.lengths = self.lengths + rows.counts
         return hidden
+
+    def attend_own(
+        self, layer: int, rows: Rows, q_RHd: Tensor, k_RKd: Tensor, v_RKd: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Keep the keys and values of new rows; what each row sees of its own sequence, with the log-sum-exp."""
+        if len(self._keys) == layer:  # the first rows of all: as they come they are the cache
+            self._keys.append(rows.by_sequence.spread(k_RKd))
+            self._values.append(rows.by_sequence.spread(v_RKd))
+        else:
+            self._grow(layer, rows.n_slots)
+            self._keys[layer][rows.sequence_R, :, rows.slot_R] = k_RKd
+            self._values[layer][rows.sequence_R, :, rows.slot_R] = v_RKd
+        keys, values = self._keys[layer][:, :, : rows.n_slots], self._values[layer][:, :, : rows.n_slots]
+        seen, lse = attend_part(rows.by_sequence.spread(q_RHd), keys, values, rows.mask)
+        return rows.by_sequence.gather(seen), rows.by_sequence.gather(lse)
 
     def rewind(self, lengths: Sequence[int]) -> None:
         """Forget what was fed after the first `lengths[n]` tokens of each sequence: a draft that was not accepted."""
@@ -152,12 +241,17 @@ class Session:
         """Go on with some of the sequences only, in ascending order."""
         if len(rows) == len(self.images):
             return
-        index = torch.tensor(rows, dtype=torch.int64, device=self.k_LNKSd.device)
-        self.k_LNKSd = self.k_LNKSd.index_select(1, index)
-        self.v_LNKSd = self.v_LNKSd.index_select(1, index)
+        if self._keys:
+            index = torch.tensor(rows, dtype=torch.int64, device=self._keys[0].device)
+            self._keys = [k.index_select(0, index) for k in self._keys]
+            self._values = [v.index_select(0, index) for v in self._values]
         self.lengths = self.lengths[list(rows)]
         self.images = [self.images[row] for row in rows]
         self._drop_unused_prefixes()
+
+    def _by_image(self, count_N: Ints, n_images: int) -> Grouping:
+        rows_B = np.bincount(self.images, weights=count_N, minlength=n_images)
+        return Grouping(rows_B.astype(np.int64), self.text.wte.device)
 
     def _drop_unused_prefixes(self) -> None:
         """Leave pictures out that no sequence looks at: by a view if possible, by a copy if that halves them."""
@@ -170,35 +264,49 @@ class Session:
             place = {image: i for i, image in enumerate(used)}
             self.images = [place[image] for image in self.images]
 
-    def _grow(self, n_slots: int) -> None:
-        more = n_slots - self.k_LNKSd.shape[3]
+    def _grow(self, layer: int, n_slots: int) -> None:
+        more = n_slots - self._keys[layer].shape[2]
         if more > 0:
             more += -n_slots % SLOT_STEP
-            self.k_LNKSd = functional.pad(self.k_LNKSd, (0, 0, 0, more))
-            self.v_LNKSd = functional.pad(self.v_LNKSd, (0, 0, 0, more))
+            self._keys[layer] = functional.pad(self._keys[layer], (0, 0, 0, more))
+            self._values[layer] = functional.pad(self._values[layer], (0, 0, 0, more))
 
-    def _mask(self, count_N: Ints, n_slots: int) -> npt.NDArray[np.bool_] | None:
-        """Which slots each row sees, [N, T, S]; None when all see all."""
-        longest = int(count_N.max())
-        if longest == 1 and (self.lengths == n_slots - 1).all():
-            return None
-        last_NT = self.lengths[:, None] + np.arange(longest)
-        return np.arange(n_slots) <= last_NT[:, :, None]
 
-    def _plant(
-        self,
-        trees: Sequence[Tree | None],
-        count_N: Ints,
-        position_R: Ints,
-        mask_NTS: npt.NDArray[np.bool_] | None,
-    ) -> None:
-        """Give the rows of trees their positions, and the sight of their own branch only."""
-        ends = np.cumsum(count_N)
-        for n, tree in enumerate(trees):
-            size = 0 if tree is None else len(tree.depths)
-            if tree is None or mask_NTS is None or size == 0:
-                continue
-            first = int(count_N[n]) - size  # a prompt always precedes its tree, so there is a row before
-            slot = int(self.lengths[n]) + first
-            mask_NTS[n, first : first + size, slot : slot + size] = tree.sees
-            position_R[ends[n] - size : ends[n]] = position_R[ends[n] - size - 1] + tree.depths
+class _Looking:
+    """Attention of a forward whose first rows are the pictures themselves."""
+
+    def __init__(self, text: TextModel, batch: int, slots: int, mask: Tensor | None) -> None:
+        self.last = text.config.n_layers - 1
+        self.batch, self.slots, self.mask = batch, slots, mask
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.session: Session | None = None
+        self.rows: Rows | None = None
+        self.by_image: Grouping | None = None
+
+    def __call__(self, layer: int, q_RHd: Tensor, k_RKd: Tensor, v_RKd: Tensor) -> Tensor:
+        fresh = self.batch * self.slots
+        k_BKSd, v_BKSd = (self._by_picture(t[:fresh]) for t in (k_RKd, v_RKd))
+        self.keys.append(k_BKSd)
+        self.values.append(v_BKSd)
+        ends = layer == self.last  # of a picture nothing after the last layer's keys and values is needed
+        if self.session is None or self.rows is None or self.by_image is None:
+            return q_RHd[:0] if ends else self._pictures(q_RHd, k_BKSd, v_BKSd)
+        suffix = self.session.attend_own(layer, self.rows, q_RHd[fresh:], k_RKd[fresh:], v_RKd[fresh:])
+        if self.batch == 1 and not ends:  # one call for the picture and what is asked about it
+            seen, lse = attend_part(q_RHd.transpose(0, 1)[None], k_BKSd, v_BKSd, self.mask)
+            all_RHd = seen[0].transpose(0, 1)
+            asked = all_RHd[fresh:], lse[0].transpose(0, 1)[fresh:]
+            all_RHd[fresh:] = merge_rows(asked, suffix)
+            return all_RHd
+        seen, lse = attend_part(self.by_image.spread(q_RHd[fresh:]), k_BKSd, v_BKSd, self.mask)
+        merged_RHd = merge_rows((self.by_image.gather(seen), self.by_image.gather(lse)), suffix)
+        return merged_RHd if ends else torch.cat((self._pictures(q_RHd[:fresh], k_BKSd, v_BKSd), merged_RHd))
+
+    def _pictures(self, q_RHd: Tensor, k_BKSd: Tensor, v_BKSd: Tensor) -> Tensor:
+        """Every position of a picture sees all of them."""
+        seen, _ = attend_part(self._by_picture(q_RHd), k_BKSd, v_BKSd, self.mask)
+        return seen.transpose(1, 2).flatten(0, 1)
+
+    def _by_picture(self, x_RHd: Tensor) -> Tensor:
+        return x_RHd.view(self.batch, self.slots, *x_RHd.shape[1:]).transpose(1, 2)

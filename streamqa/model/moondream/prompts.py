@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamqa.model.moondream.config import Ids, MoondreamConfig, Template
 
@@ -32,10 +32,11 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class PromptIds:
-    """A prompt as the decoder reads it, after the image prefix."""
+    """What the decoder is fed after the image prefix: a prompt, or what it goes on with."""
 
     ids: Ids
-    refs: tuple[Ref, ...] = ()  # what overwrites the placeholder ids, in order
+    coords: tuple[float, ...] = ()  # what the placeholders `coord_id` stand for, in order
+    sizes: tuple[tuple[float, float], ...] = ()  # and the placeholders `size_id`
 
 
 def query(
@@ -55,7 +56,9 @@ def query(
     end = template.suffix * special.query_suffix_repeats
     if reasoning:
         end = (*template.suffix * (special.query_suffix_repeats - 1), special.thinking_id)
-    return PromptIds((*template.prefix, *marks, *words, *end), places)
+    coords = tuple(number for place in places for number in place.centre)
+    sizes = tuple(place.size for place in places if place.size is not None)
+    return PromptIds((*template.prefix, *marks, *words, *end), coords, sizes)
 
 
 def caption(config: MoondreamConfig, length: str) -> PromptIds:
@@ -82,7 +85,7 @@ def point(config: MoondreamConfig, words: Sequence[int]) -> PromptIds:
 
 def without_image(config: MoondreamConfig, prompt: PromptIds) -> PromptIds:
     """The same prompt about no picture: bos comes from the prompt, not from the prefix."""
-    return PromptIds((config.tokenizer.bos_id, *prompt.ids), prompt.refs)
+    return replace(prompt, ids=(config.tokenizer.bos_id, *prompt.ids))
 
 
 def _wrap(template: Template, words: Sequence[int]) -> PromptIds:

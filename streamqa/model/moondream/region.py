@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from streamqa.model.moondream.config import RegionConfig
-from streamqa.model.moondream.layers import MLP
+from streamqa.model.moondream.layers import MLP, Dense
 
 SIZE_OCTAVES = 10  # size bins lie on a log scale from 2**-10 to 1
 
@@ -26,9 +26,9 @@ class Region(nn.Module):
         super().__init__()
         self.coord_features = nn.Parameter(torch.zeros(1, config.coord_feat_dim // 2))
         self.size_features = nn.Parameter(torch.zeros(2, config.size_feat_dim // 2))
-        self.coord_encoder = nn.Linear(config.coord_feat_dim, config.dim)
+        self.coord_encoder = Dense(config.coord_feat_dim, config.dim)
         self.coord_decoder = MLP(config.dim, config.inner_dim, config.coord_out_dim)
-        self.size_encoder = nn.Linear(config.size_feat_dim, config.dim)
+        self.size_encoder = Dense(config.size_feat_dim, config.dim)
         self.size_decoder = MLP(config.dim, config.inner_dim, config.size_out_dim)
 
     def decode_coord(self, hidden_ND: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -99,14 +100,18 @@ def build_trie(options: Sequence[Option], encode: Callable[[str], Sequence[int]]
     )
 
 
-def option_probs(tries: Sequence[Trie], logits_QV: Tensor) -> list[tuple[float, ...]]:
+def option_probs(
+    tries: Sequence[Trie], logits_QV: Tensor, starts: Sequence[int] | None = None
+) -> list[tuple[float, ...]]:
     """The full-vocabulary probability of each option of each question.
 
     Args:
         tries: one per question.
         logits_QV: float32; for each question the logits after its prompt, then those after each fed node.
+        starts: the first of these rows, for each question; absent: question after question.
     """
-    starts = np.cumsum([0, *(1 + trie.n_fed for trie in tries)])
+    if starts is None:
+        starts = list(accumulate((1 + trie.n_fed for trie in tries), initial=0))
     rows = np.concatenate([start + 1 + trie.parents for start, trie in zip(starts, tries, strict=False)])
     tokens = np.concatenate([trie.tokens for trie in tries])
     index = torch.from_numpy(np.stack((rows, tokens))).to(logits_QV.device)

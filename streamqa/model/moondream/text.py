@@ -1,7 +1,6 @@
 """The decoder: parallel attention and MLP, partial rotary positions, a bidirectional image prefix.
 
-What the rows of a forward may look at is the caller's business (`packing.Session`); this module owns the weights,
-and the one pass that looks at everything: the image prefix.
+What the rows of a forward may look at is the caller's business (`packing`); this module owns the weights.
 """
 
 from __future__ import annotations
@@ -14,14 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streamqa.model.moondream.config import TextConfig
-from streamqa.model.moondream.layers import EPS, MLP, Attention, rope, rotate
+from streamqa.model.moondream.layers import EPS, MLP, Attention, Dense, rope, rotate_
 
 
 class Attend(Protocol):
     """Attention of packed rows in one layer."""
 
     def __call__(self, layer: int, q_RHd: Tensor, k_RKd: Tensor, v_RKd: Tensor) -> Tensor:
-        """Rotated queries, keys and values of the rows -> what each row saw, [R, H, d]."""
+        """Rotated queries, keys and values of the rows -> what each row saw, [R, H, d].
+
+        It may leave leading rows out, which then end here.
+        """
         ...
 
 
@@ -29,28 +31,53 @@ class Attend(Protocol):
 class Prefix:
     """Keys and values of [bos, image tokens] of B pictures: computed once, shared read-only by every prompt."""
 
-    k_LBKTd: Tensor
-    v_LBKTd: Tensor
-
-    @property
-    def length(self) -> int:
-        """Positions taken."""
-        return self.k_LBKTd.shape[3]
+    keys: tuple[Tensor, ...]  # of each layer [B, K, S, d]
+    values: tuple[Tensor, ...]
+    length: int  # positions taken; the S - length slots after them hold nothing
 
     def __len__(self) -> int:
-        return self.k_LBKTd.shape[1]
+        return self.keys[0].shape[0]
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Additive float32 [1, 1, 1, S] that hides the slots that hold nothing; None where there are none."""
+        return padding_mask(self.keys[0].shape[2], self.length, self.keys[0].device)
 
     def select(self, images: list[int]) -> Prefix:
         """Some of the pictures: a view where they are neighbours, otherwise a copy."""
         if images == list(range(images[0], images[-1] + 1)):
             part = slice(images[0], images[-1] + 1)
-            return Prefix(self.k_LBKTd[:, part], self.v_LBKTd[:, part])
-        index = torch.tensor(images, device=self.k_LBKTd.device)
-        return Prefix(self.k_LBKTd.index_select(1, index), self.v_LBKTd.index_select(1, index))
+            return Prefix(tuple(k[part] for k in self.keys), tuple(v[part] for v in self.values), self.length)
+        index = torch.tensor(images, device=self.keys[0].device)
+        return Prefix(
+            tuple(k.index_select(0, index) for k in self.keys),
+            tuple(v.index_select(0, index) for v in self.values),
+            self.length,
+        )
+
+    @classmethod
+    def join(cls, parts: list[Prefix]) -> Prefix:
+        """Pictures that were encoded apart, side by side: a copy."""
+        return cls(
+            tuple(torch.cat(layer) for layer in zip(*(p.keys for p in parts), strict=True)),
+            tuple(torch.cat(layer) for layer in zip(*(p.values for p in parts), strict=True)),
+            parts[0].length,
+        )
+
+
+def padding_mask(slots: int, length: int, device: torch.device) -> Tensor | None:
+    """Additive float32 [1, 1, 1, slots]: only the first `length` are seen; None where these are all."""
+    if slots == length:
+        return None
+    mask = torch.zeros(1, 1, 1, slots, device=device)
+    mask[..., length:] = float("-inf")
+    return mask
 
 
 class TextBlock(nn.Module):
     """One layer: x + attention(ln(x)) + mlp(ln(x)), with a single norm."""
+
+    in_pairs = False  # whether the rotated dimensions of queries and keys lie in pairs, see `layers.paired`
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -59,21 +86,23 @@ class TextBlock(nn.Module):
         self.attn = Attention(config.dim, (config.n_heads + 2 * config.n_kv_heads) * config.head_dim)
         self.mlp = MLP(config.dim, config.ff_dim, config.dim)
 
-    def qkv(self, normed_RD: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries [R, H, d] and keys [R, K, d], values [R, K, d]."""
+    def qkv(self, normed_RD: Tensor, turn_R1h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries [R, H, d] and keys [R, K, d], values [R, K, d]: views of one tensor."""
         heads = self.attn.qkv(normed_RD).view(-1, self.n_heads + 2 * self.n_kv_heads, self.head_dim)
         rotated = self.n_heads + self.n_kv_heads
-        qk = rotate(heads[:, :rotated], cos, sin)
-        return qk[:, : self.n_heads], qk[:, self.n_heads :], heads[:, rotated:]
+        rotate_(heads[:, :rotated], turn_R1h, self.in_pairs)
+        return heads[:, : self.n_heads], heads[:, self.n_heads : rotated], heads[:, rotated:]
 
     def join(self, x_RD: Tensor, normed_RD: Tensor, seen_RHd: Tensor) -> Tensor:
         """The layer's output, [R, D]."""
-        out: Tensor = x_RD + self.attn.proj(seen_RHd.flatten(1)) + self.mlp(normed_RD)
-        return out
+        out: Tensor = x_RD + self.attn.proj(seen_RHd.flatten(1))
+        return out.add_(self.mlp(normed_RD))
 
 
 class TextModel(nn.Module):
     """Embedding, layers, head."""
+
+    slot_step = 1  # the slots of a picture's prefix are a multiple of this; what is over is padding
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -81,12 +110,11 @@ class TextModel(nn.Module):
         self.wte = nn.Parameter(torch.zeros(config.vocab_size, config.dim))
         self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.n_layers))
         self.post_ln = nn.LayerNorm(config.dim, eps=EPS)
-        self.lm_head = nn.Linear(config.dim, config.vocab_size)
+        self.lm_head = Dense(config.dim, config.vocab_size)
 
-    def _layers(self) -> list[TextBlock]:
-        return [
-            block for block in self.blocks if isinstance(block, TextBlock)
-        ]  # typed, which ModuleList is not
+    def layers(self) -> list[TextBlock]:
+        """The blocks, typed, which ModuleList is not."""
+        return [block for block in self.blocks if isinstance(block, TextBlock)]
 
     def embed(self, ids_R: Tensor) -> Tensor:
         """[R] -> [R, D]."""
@@ -97,42 +125,21 @@ class TextModel(nn.Module):
         out: Tensor = self.lm_head(self.post_ln(hidden_ND))
         return out.float()
 
-    def forward(self, x_RD: Tensor, positions_R: Tensor, attend: Attend) -> Tensor:
-        """Embeddings of packed rows -> hidden states before the last norm, [R, D]."""
-        cos, sin = rope(positions_R, self.config.rotary_dim, self.config.rope_theta)
-        for layer, block in enumerate(self._layers()):
-            normed = block.ln(x_RD)
-            x_RD = block.join(x_RD, normed, attend(layer, *block.qkv(normed, cos, sin)))
-        return x_RD
-
-    def prefix(self, tokens_BPD: Tensor, bos_id: int) -> Prefix:
-        """Keys and values of [bos, image tokens] of B pictures.
-
-        Nothing after the last layer's keys and values is needed, so nothing after them is computed.
-        """
-        return self.prefix_pass(tokens_BPD, bos_id, self.config.n_layers - 1)[0]
-
-    def prefix_pass(self, tokens_BPD: Tensor, bos_id: int, n_whole: int) -> tuple[Prefix, Tensor]:
-        """The prefix, and the hidden states [B, 1 + P, D] after the first `n_whole` layers."""
+    def pictures(self, tokens_BPD: Tensor, bos_id: int) -> Tensor:
+        """Rows of the prefix: [bos, image tokens, padding] of each picture, [B, S, D]."""
         batch, patches, width = tokens_BPD.shape
-        length = patches + 1
-        bos_B1D = self.wte[bos_id].expand(batch, 1, width)
-        x_RD = torch.cat((bos_B1D, tokens_BPD), dim=1).flatten(0, 1)
-        positions_T = torch.arange(length, device=x_RD.device)
-        cos, sin = rope(positions_T.repeat(batch), self.config.rotary_dim, self.config.rope_theta)
-        shape = (self.config.n_layers, batch, self.config.n_kv_heads, length, self.config.head_dim)
-        keys, values = x_RD.new_empty(shape), x_RD.new_empty(shape)
-        for layer, block in enumerate(self._layers()):
-            normed = block.ln(x_RD)
-            q, k, v = (
-                t.view(batch, length, *t.shape[1:]).transpose(1, 2) for t in block.qkv(normed, cos, sin)
-            )
-            keys[layer], values[layer] = k, v
-            if layer < n_whole:
-                seen = self._all_see_all(q, keys[layer], values[layer])
-                x_RD = block.join(x_RD, normed, seen.transpose(1, 2).flatten(0, 1))
-        return Prefix(keys, values), x_RD.view(batch, length, width)
+        slots = -(-(patches + 1) // self.slot_step) * self.slot_step
+        x_BSD = tokens_BPD.new_zeros(batch, slots, width)
+        x_BSD[:, 0] = self.wte[bos_id]
+        x_BSD[:, 1 : patches + 1] = tokens_BPD
+        return x_BSD
 
-    def _all_see_all(self, q_BHTd: Tensor, k_BKTd: Tensor, v_BKTd: Tensor) -> Tensor:
-        grouped = self.config.n_heads != self.config.n_kv_heads
-        return functional.scaled_dot_product_attention(q_BHTd, k_BKTd, v_BKTd, enable_gqa=grouped)
+    def forward(self, x_RD: Tensor, positions_R: Tensor, attend: Attend) -> Tensor:
+        """Embeddings of packed rows -> hidden states before the last norm, of the rows that `attend` kept."""
+        turn_R1h = rope(positions_R, self.config.rotary_dim, self.config.rope_theta)
+        for layer, block in enumerate(self.layers()):
+            normed_RD = block.ln(x_RD)
+            seen_RHd = attend(layer, *block.qkv(normed_RD, turn_R1h))
+            ended = len(x_RD) - len(seen_RHd)
+            x_RD = block.join(x_RD[ended:], normed_RD[ended:], seen_RHd)
+        return x_RD

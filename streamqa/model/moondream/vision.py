@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from streamqa.model.moondream.attention import attend_part
 from streamqa.model.moondream.config import VisionConfig
 from streamqa.model.moondream.crops import Tiling
-from streamqa.model.moondream.layers import EPS, MLP, Attention
-
-# Crops that go through the tower together: enough to fill a GPU, little enough for its activations to fit.
-MAX_CROPS_PER_PASS = 64
+from streamqa.model.moondream.layers import EPS, MLP, Attention, Dense
+from streamqa.model.moondream.text import padding_mask
 
 
 class VisionBlock(nn.Module):
@@ -27,24 +26,27 @@ class VisionBlock(nn.Module):
         self.ln2 = nn.LayerNorm(config.enc_dim, eps=EPS)
         self.mlp = MLP(config.enc_dim, config.enc_ff_dim, config.enc_dim)
 
-    def forward(self, x_NPE: Tensor) -> Tensor:
-        """[n, P, E] -> [n, P, E]."""
-        n, patches, width = x_NPE.shape
-        qkv = self.attn.qkv(self.ln1(x_NPE)).view(n, patches, 3, self.n_heads, -1)
+    def forward(self, x_NSE: Tensor, mask: Tensor | None) -> Tensor:
+        """[n, S, E] -> [n, S, E]; `mask` hides padding, as in `attend_part`."""
+        n, slots, width = x_NSE.shape
+        qkv = self.attn.qkv(self.ln1(x_NSE)).view(n, slots, 3, self.n_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(q, k, v)
-        x_NPE = x_NPE + self.attn.proj(seen.transpose(1, 2).reshape(n, patches, width))
-        out: Tensor = x_NPE + self.mlp(self.ln2(x_NPE))
-        return out
+        seen, _ = attend_part(q, k, v, mask)
+        x_NSE = x_NSE + self.attn.proj(seen.transpose(1, 2).reshape(n, slots, width))
+        return x_NSE.add_(self.mlp(self.ln2(x_NSE)))
 
 
 class VisionTower(nn.Module):
     """Patches, transformer, merging of global and local views, projection to the decoder's width."""
 
+    # Crops that go through the tower together: enough to fill a GPU, little enough for its activations to fit.
+    crops_per_pass = 64
+    slot_step = 1  # the slots of a crop's patches are a multiple of this; what is over is padding
+
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_emb = nn.Linear(config.in_channels * config.enc_patch_size**2, config.enc_dim)
+        self.patch_emb = Dense(config.in_channels * config.enc_patch_size**2, config.enc_dim)
         self.pos_emb = nn.Parameter(torch.zeros(1, config.n_patches, config.enc_dim))
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(config.enc_n_layers))
         self.post_ln = nn.LayerNorm(config.enc_dim, eps=EPS)
@@ -57,7 +59,7 @@ class VisionTower(nn.Module):
             crops_NSSC: uint8 [n, S, S, 3], the unique crops of all pictures, picture after picture.
             tilings: one per picture; 1x1 has one crop, every other tiling 1 + rows * columns.
         """
-        chunks = torch.split(crops_NSSC, MAX_CROPS_PER_PASS)
+        chunks = torch.split(crops_NSSC, self.crops_per_pass)
         features = torch.cat([self.encode(chunk) for chunk in chunks])
         if all(grid == (1, 1) for grid in tilings):
             return self.project(features, features)
@@ -73,13 +75,17 @@ class VisionTower(nn.Module):
 
     def encode(self, crops_NSSC: Tensor) -> Tensor:
         """uint8 [n, S, S, 3] -> features [n, P, E] of each crop by itself."""
-        size, grid = self.config.enc_patch_size, self.config.grid
+        size, grid, n_patches = self.config.enc_patch_size, self.config.grid, self.config.n_patches
         x = self.normalise(crops_NSSC).view(-1, grid, size, grid, size, 3)
-        patches = x.permute(0, 1, 3, 5, 2, 4).reshape(x.shape[0], grid * grid, -1)  # (channel, row, column)
-        x = self.patch_emb(patches) + self.pos_emb
+        patches = x.permute(0, 1, 3, 5, 2, 4).reshape(x.shape[0], n_patches, -1)  # (channel, row, column)
+        x_NSE = self.patch_emb(patches).add_(self.pos_emb)
+        slots = -(-n_patches // self.slot_step) * self.slot_step
+        if slots > n_patches:
+            x_NSE = functional.pad(x_NSE, (0, 0, 0, slots - n_patches))
+        mask = padding_mask(slots, n_patches, x_NSE.device)
         for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.post_ln(x)
+            x_NSE = block(x_NSE, mask)
+        out: Tensor = self.post_ln(x_NSE[:, :n_patches])
         return out
 
     def stitch(self, tiles_NPE: Tensor, grid: Tiling) -> Tensor:

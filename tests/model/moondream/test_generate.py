@@ -1,28 +1,21 @@
-"""The greedy loops against a scripted decoder: what random weights and golden data would hardly meet."""
+"""The loop against a scripted decoder: what random weights and golden data would hardly meet."""
 
 import random
 from collections.abc import Sequence
-from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from streamqa.model.moondream.answering import Answerer, Job, reason_budgets
 from streamqa.model.moondream.config import MoondreamConfig
-from streamqa.model.moondream.generate import (
-    Chunk,
-    Decoded,
-    accept,
-    decode_reasoning,
-    decode_regions,
-    decode_text,
-    grounding,
-    reason,
-)
+from streamqa.model.moondream.generate import choose, decode, feed
 from streamqa.model.moondream.model import Moondream
 from streamqa.model.moondream.packing import Session
 from streamqa.model.moondream.prompts import PromptIds, query
+from streamqa.model.moondream.runs import Decoded, ObjectsRun, Reasoned, ReasonRun, TextRun
+from streamqa.types import Prompt
 
 EOS, ANSWER, COORD, SIZE, GROUND, END_GROUND = 0, 3, 5, 6, 7, 9
 
@@ -41,8 +34,6 @@ class Script:
         self.region = SimpleNamespace(
             decode_coord=lambda h: torch.tensor([[next(self.coords)] for _ in h]),
             decode_size=lambda h: torch.tensor([[0.5, 0.25] for _ in h]),
-            embed_coord=lambda c: c * 1000,
-            embed_size=lambda s: s[:, :1] * 10000,
         )
 
     def hidden(self) -> torch.Tensor:
@@ -58,7 +49,13 @@ class Script:
     def embed(self, what: Any, extra: Any = ()) -> torch.Tensor:
         if isinstance(what, torch.Tensor):
             return what[:, None].float()
-        return torch.tensor([[float(token)] for prompt in what for token in prompt.ids])
+        rows: list[list[float]] = []
+        for prompt in what:
+            coords, sizes = iter(prompt.coords), iter(prompt.sizes)
+            for token in prompt.ids:
+                places = {COORD: (1000 * c for c in coords), SIZE: (10000 * w for w, _ in sizes)}
+                rows.append([next(places.get(token, iter(())), float(token))])
+        return torch.tensor(rows)
 
     def feed(self, x: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
         assert len(counts) == len(self.rows)
@@ -71,20 +68,11 @@ class Script:
         self.rows = [self.rows[row] for row in rows]
 
 
-def _decode(config: MoondreamConfig, steps: Any, budgets: Sequence[int]) -> tuple[Any, Script]:
+def _decode(config: MoondreamConfig, steps: Any, budgets: Sequence[int]) -> tuple[list[Decoded], Script]:
     script: Any = Script(config, steps)
-    return decode_text(script, script, script.hidden(), budgets), script
-
-
-def test_answer_id_is_free_first_and_banned_later(toy_config: MoondreamConfig) -> None:
-    [got], _ = _decode(toy_config, [[[ANSWER], [ANSWER, 50], [EOS]]], [9])
-    assert got.ids == (ANSWER, 50)
-
-
-def test_eos_at_the_cap_is_not_looked_for(toy_config: MoondreamConfig) -> None:
-    got, script = _decode(toy_config, [[[50], [51], [EOS]], [[50], [EOS]], [[EOS]]], [2, 2, 1])
-    assert [(g.ids, g.finish) for g in got] == [((50, 51), "length"), ((50,), "eos"), ((), "eos")]
-    assert script.fed == [[50], [50], []]  # no forward after the last allowed token, none after eos
+    runs = [TextRun(config.tokenizer, budget) for budget in budgets]
+    decode(script, script, script.hidden(), runs)
+    return [run.decoded for run in runs], script
 
 
 def test_finished_rows_leave_the_batch(toy_config: MoondreamConfig) -> None:
@@ -94,6 +82,17 @@ def test_finished_rows_leave_the_batch(toy_config: MoondreamConfig) -> None:
     assert script.fed == [[50], [60, 61, 62], [70, 71]]
 
 
+def test_eos_at_the_cap_is_not_looked_for(toy_config: MoondreamConfig) -> None:
+    got, script = _decode(toy_config, [[[50], [51], [EOS]], [[50], [EOS]], [[EOS]]], [2, 2, 1])
+    assert [(g.ids, g.finish) for g in got] == [((50, 51), "length"), ((50,), "eos"), ((), "eos")]
+    assert script.fed == [[50], [50], []]  # no forward after the last allowed token, none after eos
+
+
+def test_answer_id_is_free_first_and_banned_later(toy_config: MoondreamConfig) -> None:
+    [got], _ = _decode(toy_config, [[[ANSWER], [ANSWER, 50], [EOS]]], [9])
+    assert got.ids == (ANSWER, 50)
+
+
 def test_logprob_is_the_mean_over_the_full_vocabulary(toy_config: MoondreamConfig) -> None:
     [got], script = _decode(toy_config, [[[50], [ANSWER, 51], [EOS]]], [9])
     steps = [script.logits(torch.tensor([[0, at]])).log_softmax(-1)[0] for at in range(3)]
@@ -101,9 +100,19 @@ def test_logprob_is_the_mean_over_the_full_vocabulary(toy_config: MoondreamConfi
     assert got.logprob == pytest.approx(float(expected), abs=1e-5)
 
 
-def _think(config: MoondreamConfig, steps: Any, budget: int = 20) -> tuple[Any, Script]:
+def test_bans_hold_in_their_own_row_only() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
+    tokens, logprobs, normaliser = choose(logits.clone(), [(), (1,), (1, 2)])
+    assert tokens.tolist() == [1, 2, 0]
+    torch.testing.assert_close(normaliser, logits.logsumexp(-1))
+    torch.testing.assert_close(logprobs, logits.log_softmax(-1)[torch.arange(3), tokens])
+
+
+def _think(config: MoondreamConfig, steps: Any, budget: int = 20) -> tuple[Reasoned, Script]:
     script: Any = Script(config, [steps])
-    return decode_reasoning(script, script, script.hidden(), budget, 5), script
+    run = ReasonRun(config.tokenizer, budget, 5)
+    decode(script, script, script.hidden(), [run])
+    return run.reasoned, script
 
 
 def test_reasoning_starting_with_a_place(toy_config: MoondreamConfig) -> None:
@@ -120,15 +129,9 @@ def test_reasoning_bans_eos_and_size_after_the_first_token(toy_config: Moondream
     assert got.ids == (EOS,)
 
 
-def test_grounding_tokens_open_the_new_chunk(toy_config: MoondreamConfig) -> None:
-    steps = [[50], [GROUND], [COORD], [COORD], [COORD], [END_GROUND], [51], [ANSWER], [EOS]]
-    got, _ = _think(toy_config, steps)
-    assert [chunk.ids for chunk in got.chunks] == [[50], [GROUND, COORD, COORD, COORD], [END_GROUND, 51]]
-    assert grounding(got.chunks, len) == [{"start_idx": 1, "end_idx": 5, "points": [(0.25, 0.5)]}]
-
-
 def test_last_thought_at_the_cap_is_fed(toy_config: MoondreamConfig) -> None:
-    got, script = _think(toy_config, [[50], [COORD], [], [60], [EOS]], budget=2)
+    # Together with the suffix that opens the answer, so the decoder makes one step of the two.
+    got, script = _think(toy_config, [[50], [COORD], [60], [EOS]], budget=2)
     assert got.ids == (50, COORD)
     assert script.fed == [[50, 250.0, ANSWER, 60]]
     assert got.answer.finish == "eos"
@@ -139,102 +142,128 @@ def test_thoughts_do_not_carry_their_ban_into_the_answer(toy_config: MoondreamCo
     assert (got.answer.ids, got.answer.finish) == ((), "eos")
 
 
-def test_odd_coordinate_is_dropped() -> None:
-    assert Chunk([5, 5, 5], [0.1, 0.2, 0.3]).points == [(0.1, 0.2)]
-
-
-def test_offsets_count_characters() -> None:
-    chunks = [Chunk([1, 2], []), Chunk([3], [0.1, 0.2]), Chunk([4, 5, 6], [0.3, 0.4])]
-    spots = grounding(chunks, lambda ids: 10 * len(ids))
-    assert [(s["start_idx"], s["end_idx"]) for s in spots] == [(20, 30), (30, 60)]
-
-
 def test_boxes_of_several_sequences(toy_config: MoondreamConfig) -> None:
     # Of an object only the step after its size asks for a token.
     one = [[50], [], [], [EOS]]
     two = [[50], [], [], [51], [], [], [52]]
     script: Any = Script(toy_config, [one, two, [[EOS]]])
-    found = decode_regions(script, script, script.hidden(), [9, 2, 9], "detect")
-    assert [len(f) for f in found] == [1, 2, 0]
-    box = found[0][0]
+    runs = [ObjectsRun(toy_config.tokenizer, limit, "detect") for limit in (9, 2, 9)]
+    decode(script, script, script.hidden(), runs)
+    assert [len(run.found) for run in runs] == [1, 2, 0]
+    assert [run.full for run in runs] == [False, True, False]
+    box = runs[0].found[0]
     assert (box["x_max"] - box["x_min"], box["y_max"] - box["y_min"]) == (0.5, 0.25)
     assert script.fed[0][2] == 5000.0
+    assert len(script.fed[1]) == 5  # nothing is fed after the last box that there is room for
 
 
 def test_no_objects_allowed(toy_config: MoondreamConfig) -> None:
     script: Any = Script(toy_config, [[[50]]])
-    assert decode_regions(script, script, script.hidden(), [0], "point") == [[]]
+    run = ObjectsRun(toy_config.tokenizer, 0, "point")
+    decode(script, script, script.hidden(), [run])
+    assert run.found == []
+
+
+def test_answers_of_all_kinds_share_their_steps(toy_config: MoondreamConfig) -> None:
+    steps = [[[50], [51], [EOS]], [[60], [], [EOS]], [[70], [COORD], [ANSWER], [80], [EOS]]]
+    script: Any = Script(toy_config, steps)
+    special = toy_config.tokenizer
+    text, points, thoughts = TextRun(special, 9), ObjectsRun(special, 9, "point"), ReasonRun(special, 9, 9)
+    forwards: list[int] = []
+    feed_one = script.feed
+    script.feed = lambda x, counts: (forwards.append(len(counts)), feed_one(x, counts))[1]
+    decode(script, script, script.hidden(), [text, points, thoughts])
+    assert text.ids == [50, 51]
+    assert [set(point) for point in points.found] == [{"x", "y"}]
+    assert (thoughts.reasoned.ids, thoughts.reasoned.answer.ids) == ((70, COORD), (80,))
+    assert forwards == [3, 3, 1, 1]
 
 
 @torch.inference_mode()
+def _reason(model: Moondream, session: Session, prompt: PromptIds, max_tokens: int) -> Reasoned:
+    room = model.config.text.max_context - session.start - len(prompt.ids)
+    run = ReasonRun(model.config.tokenizer, *reason_budgets(model.config, max_tokens, room))
+    decode(model.network, session, feed(model.network, session, [prompt]), [run])
+    return run.reasoned
+
+
 def test_reasoning_with_references_reads_them_once(golden: Any) -> None:
     # The reference crashes here: it applies them again to the suffix after the thoughts.
-    network, data = golden.model.network, golden.data["images"][1]
+    model, data = golden.model, golden.data["images"][1]
     prompt = query(
-        golden.model.config, data["spatial"]["question_ids"], data["spatial"]["spatial_refs"], reasoning=True
+        model.config, data["spatial"]["question_ids"], data["spatial"]["spatial_refs"], reasoning=True
     )
-    got = reason(network, Session(network.text, golden.encoded[1].batch, [0]), prompt, 5)
+    got = _reason(model, Session(model.network.text, golden.encoded[1].batch, [0]), prompt, 5)
     assert 1 <= len(got.ids) <= 5
-    other = query(
-        golden.model.config, data["spatial"]["question_ids"], [(0.9, 0.9), (0, 0, 1, 1)], reasoning=True
-    )
+    other = query(model.config, data["spatial"]["question_ids"], [(0.9, 0.9), (0, 0, 1, 1)], reasoning=True)
     assert other.ids == prompt.ids
-    assert reason(network, Session(network.text, golden.encoded[1].batch, [0]), other, 5) != got
+    assert _reason(model, Session(model.network.text, golden.encoded[1].batch, [0]), other, 5) != got
 
 
-@torch.inference_mode()
 def test_reasoning_fits_the_context(toy: Moondream) -> None:
     prompt = query(toy.config, range(20, 100), reasoning=True)  # 85 of 96 positions
-    network = toy.network
-    session = Session(network.text, None, [0])
-    got = reason(network, session, prompt, 500)
+    session = Session(toy.network.text, None, [0])
+    got = _reason(toy, session, prompt, 500)
     assert int(session.lengths.max()) <= 96
     assert len(got.answer.ids) >= 1 or got.answer.finish == "eos"
 
 
-def decoded_with(golden: Any, drafts: list[list[int]]) -> tuple[list[Decoded], list[int]]:
+class Ids:
+    """Ids as words."""
+
+    def encode(self, text: str) -> list[int]:
+        return [int(word) for word in text.split()]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(map(str, ids))
+
+
+@torch.inference_mode()
+def _with_drafts(
+    golden: Any, drafts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[Decoded], list[int]]:
     """Every golden prompt of every picture in one batch, each with its draft; and the rows of each forward."""
-    model, network = golden.model, golden.model.network
+    model = golden.model
+    answerer = Answerer(model.network, Ids(), model.info.tasks)
     cases = [(i, p["prompt_ids"]) for i, image in enumerate(golden.data["images"]) for p in image["prompts"]]
-    encoded = model.encode_image(golden.images)
-    session = Session(network.text, encoded[0].batch, [image for image, _ in cases])
-    prompts = [PromptIds(tuple(ids)) for _, ids in cases]
-    counts = [len(prompt.ids) + len(draft) for prompt, draft in zip(prompts, drafts, strict=True)]
+    jobs = [
+        Job(n, image, Prompt("", max_tokens=20), PromptIds(tuple(ids)), 400, None, tuple(draft))
+        for n, ((image, ids), draft) in enumerate(zip(cases, drafts, strict=True))
+    ]
     forwards: list[int] = []
-    feed = session.feed
-
-    def counted(x_RD: torch.Tensor, rows: Sequence[int], trees: Sequence[Any] = ()) -> torch.Tensor:
-        forwards.append(len(x_RD))
-        return feed(x_RD, rows, trees)
-
-    session.feed = counted  # type: ignore[method-assign]
-    with torch.inference_mode():
-        hidden_RD = session.feed(network.embed(prompts, drafts), counts)
-        ends = [e - len(d) - 1 for e, d in zip(accumulate(counts), drafts, strict=True)]
-        begun = accept(network, hidden_RD, ends, drafts)
-        session.rewind([len(p.ids) + len(b.ids) for p, b in zip(prompts, begun, strict=True)])
-        last = torch.tensor([end + len(b.ids) for end, b in zip(ends, begun, strict=True)])
-        return decode_text(network, session, hidden_RD[last], [20] * len(prompts), begun), forwards
+    forward = model.network.text.forward
+    monkeypatch.setattr(
+        model.network.text, "forward", lambda x, *rest: (forwards.append(len(x)), forward(x, *rest))[1]
+    )
+    tokens = torch.stack([encoded.tokens for encoded in golden.encoded])
+    said = answerer._together(tokens, jobs)
+    monkeypatch.undo()
+    found = [said[n] for n in range(len(jobs))]
+    return [Decoded(tuple(Ids().encode(g.text)), g.finish, g.logprob) for g in found], forwards
 
 
-def test_drafts_of_any_kind_change_nothing_but_the_number_of_forwards(golden: Any) -> None:
+def test_drafts_of_any_kind_change_nothing_but_the_number_of_forwards(
+    golden: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = [p["generated_ids"] for image in golden.data["images"] for p in image["prompts"]]
     finish = [p["finish"] for image in golden.data["images"] for p in image["prompts"]]
-    plain, steps = decoded_with(golden, [[] for _ in expected])
+    plain, steps = _with_drafts(golden, [[] for _ in expected], monkeypatch)
+    assert [list(one.ids) for one in plain] == expected
     rng = random.Random(0)
     half = [ids[: len(ids) // 2] + [rng.randrange(10, 500) for _ in range(3)] for ids in expected]
     mixed = [
         [own, [], wrong, own[:-1]][n % 4] for n, (own, wrong) in enumerate(zip(expected, half, strict=True))
     ]
     over = [[*ids, 7, 8, 9][:20] for ids in expected]
-    for drafts in (half, mixed, over, [[11] * 20 for _ in expected]):
-        found, _ = decoded_with(golden, drafts)
+    ended = [[*ids, EOS][:20] for ids in expected]
+    for drafts in (half, mixed, over, ended, [[11] * 20 for _ in expected]):
+        found, _ = _with_drafts(golden, drafts, monkeypatch)
         assert [list(one.ids) for one in found] == expected
         assert [one.finish for one in found] == finish
         for one, other in zip(found, plain, strict=True):
             assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
     # The whole answer as its draft: what ended by itself needs no step, what was cut off by the budget neither.
-    found, forwards = decoded_with(golden, expected)
+    found, forwards = _with_drafts(golden, expected, monkeypatch)
     assert [list(one.ids) for one in found] == expected
     assert len(steps) == 20
     assert len(forwards) == 1

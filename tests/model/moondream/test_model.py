@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 
 from streamqa.errors import ModelError
 from streamqa.model.base import open_model
-from streamqa.model.moondream import hub, model
+from streamqa.model.moondream import hub
 from streamqa.model.moondream.model import Moondream, best_dtype, load
 from streamqa.model.moondream.prompts import query
 from streamqa.types import ModelInfo, Prompt, Request
@@ -125,7 +126,7 @@ def test_more_pictures_than_a_pass_takes(
 ) -> None:
     requests = [Request(image, (Prompt("What?", max_tokens=3),)) for image in toy_images]
     whole = toy.answer(requests)
-    monkeypatch.setattr(model, "MAX_IMAGES_PER_PASS", 3)
+    monkeypatch.setattr(toy, "info", replace(toy.info, max_frames=3))
     assert [g[0].text for g in toy.answer(requests)] == [g[0].text for g in whole]
     assert toy.answer([]) == []
 
@@ -133,10 +134,10 @@ def test_more_pictures_than_a_pass_takes(
 def test_device_failure_is_a_model_error(
     toy: Moondream, toy_images: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
 
-    monkeypatch.setattr(toy.network, "prefix", fail)
+    monkeypatch.setattr(toy.network.vision, "project", fail)
     with pytest.raises(ModelError, match=r"moondream2@2025-06-21 on cpu failed: CUDA out of memory\. Tried"):
         toy.answer([Request(toy_images[0], (Prompt("What?"),))])
 

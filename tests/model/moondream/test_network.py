@@ -27,7 +27,8 @@ def test_nothing_but_weights_is_stored() -> None:
 def test_references_overwrite_their_placeholders_only(toy: Moondream) -> None:
     region, wte = toy.network.region, toy.network.text.wte
     box = Ref.of((0.25, 0.5, 0.75, 1.0))
-    plain, marked = PromptIds((1, 5, 6)), PromptIds((1, 5, 5, 6, 50, 5), (box,))
+    assert box.size is not None
+    plain, marked = PromptIds((1, 5, 6)), PromptIds((1, 5, 5, 6, 50, 5), box.centre, (box.size,))
     x: Any = toy.network.embed([plain, marked], [[7], []])
     assert torch.equal(x[:5], wte[[1, 5, 6, 7, 1]])
     torch.testing.assert_close(x[5:7], region.embed_coord(torch.tensor([[0.5], [0.75]])))
@@ -43,10 +44,12 @@ def test_everything_follows_the_weights_to_their_device() -> None:
     tokens = network.vision(crops, [(1, 1), (2, 4)])
     assert tokens.shape == (2, 729, 2048)
     prefix = network.prefix(tokens)
-    assert prefix.k_LBKTd.shape == (24, 2, 32, 730, 64)
-    session = Session(network.text, prefix, [0, 0, 1])
-    prompts = [PromptIds((1, 5, 5, 6, 9), (Ref.of((0, 0, 1, 1)),)), PromptIds((1, 2)), PromptIds((3,))]
-    hidden = session.feed(network.embed(prompts), [5, 2, 1])
+    assert [tuple(k.shape) for k in prefix.keys] == [(2, 32, 730, 64)] * 24
+    prompts = [PromptIds((1, 5, 5, 6, 9), (0.5, 0.5), ((1.0, 1.0),)), PromptIds((1, 2)), PromptIds((3,))]
+    rows = network.embed(prompts), [5, 2, 1]
+    alike = Session(network.text, prefix, [0, 0, 1]).feed(*rows)
+    session, hidden = network.look(tokens, [0, 0, 1], (*rows, []))
+    assert hidden.shape == alike.shape == (8, 2048)
     session.keep([0, 2])
     hidden = session.feed(network.text.embed(hidden[:2].argmax(-1)), [1, 1])
     assert network.text.logits(hidden).shape == (2, 51200)

@@ -100,7 +100,7 @@ def test_unused_pictures_are_left_out_without_a_copy(toy: Moondream, toy_images:
     prefix = _prefix(toy, toy_images)
     session = Session(toy.network.text, prefix, [1, 1, 2])
     assert session.prefix is not None
-    assert session.prefix.k_LBKTd.data_ptr() == prefix.k_LBKTd[:, 1].data_ptr()
+    assert session.prefix.keys[1].data_ptr() == prefix.keys[1][1].data_ptr()
     assert session.images == [0, 0, 1]
     # Three of four with a gap stay as they are: copying them would cost more than it saves.
     assert Session(toy.network.text, prefix, [0, 1, 3]).prefix is prefix
@@ -115,6 +115,28 @@ def test_prompts_share_one_prefix(toy: Moondream, toy_images: list[Any]) -> None
 def test_sequences_are_sorted_by_picture(toy: Moondream, toy_images: list[Any]) -> None:
     with pytest.raises(ValueError, match="sorted"):
         Session(toy.network.text, _prefix(toy, toy_images), [1, 0])
+
+
+@pytest.mark.parametrize("step", [1, 16])
+@pytest.mark.parametrize("n_images", [1, 4])
+@torch.inference_mode()
+def test_pictures_and_prompts_in_one_forward(
+    toy: Moondream, toy_images: list[Any], monkeypatch: pytest.MonkeyPatch, step: int, n_images: int
+) -> None:
+    encoded = toy.encode_image(toy_images[:n_images])
+    images = [0, 0] if n_images == 1 else [0, 0, 1, 3]
+    counts = [3, 5, 2, 4][: len(images)]
+    x = toy.network.text.embed(torch.arange(40, 40 + sum(counts)))
+    apart = Session(toy.network.text, encoded[0].batch, images)
+    expected = [apart.feed(x, counts), apart.feed(x[: len(images)], [1] * len(images))]
+    monkeypatch.setattr(toy.network.text, "slot_step", step)
+    tokens = torch.stack([e.tokens for e in encoded])
+    session, hidden = toy.network.look(tokens, images, (x, counts, []))
+    assert session.prefix is not None
+    assert session.prefix.keys[0].shape[2] == (32 if step == 16 else 17)
+    torch.testing.assert_close(hidden, expected[0], atol=1e-4, rtol=1e-4)
+    going_on = session.feed(x[: len(images)], [1] * len(images))
+    torch.testing.assert_close(going_on, expected[1], atol=1e-4, rtol=1e-4)
 
 
 class Fork:

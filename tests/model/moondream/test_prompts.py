@@ -48,6 +48,13 @@ def test_prompts_of_the_reference(golden: Any) -> None:
     assert list(got.ids) == text_only["prompt_ids"]
 
 
+def test_references_are_coordinates_and_sizes() -> None:
+    got = prompts.query(RELEASED, [9], [(0.1, 0.2), (0.0, 0.5, 0.5, 1.0)])
+    assert got.ids == (1, 15381, 2, 5, 5, 5, 5, 6, 9, 3, 3)
+    assert (got.coords, got.sizes) == ((0.1, 0.2, 0.25, 0.75), ((0.5, 0.5),))
+    assert prompts.without_image(RELEASED, got).coords == got.coords
+
+
 def test_reference_places() -> None:
     assert Ref.of((0.1, 0.2)) == Ref((0.1, 0.2))
     assert Ref.of((0.0, 0.5, 0.5, 1.0)) == Ref((0.25, 0.75), (0.5, 0.5))

@@ -54,9 +54,16 @@ def test_many_crops_go_in_chunks(toy: Moondream, monkeypatch: pytest.MonkeyPatch
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (40, 40, 3), dtype=np.uint8) for _ in range(3)]
     whole = torch.stack([e.tokens for e in toy.encode_image(images)])
-    monkeypatch.setattr("streamqa.model.moondream.vision.MAX_CROPS_PER_PASS", 4)
+    monkeypatch.setattr(toy.network.vision, "crops_per_pass", 4)
     chunked = torch.stack([e.tokens for e in toy.encode_image(images)])
     torch.testing.assert_close(chunked, whole)
+
+
+@pytest.mark.parametrize("i", range(5))
+def test_padding_changes_nothing(golden: Any, monkeypatch: pytest.MonkeyPatch, i: int) -> None:
+    tower = golden.model.network.vision
+    monkeypatch.setattr(tower, "slot_step", 16)
+    golden.close(tower.encode(_crops(golden, i)), f"img{i}.vit")
 
 
 def test_bfloat16_stays_near(golden: Any) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamqa.model.moondream.generate import prefill
+from streamqa.model.moondream.generate import feed
 from streamqa.model.moondream.model import Moondream
 from streamqa.model.moondream.packing import Session
 from streamqa.model.moondream.prompts import PromptIds
@@ -65,7 +65,7 @@ def test_logits_agree(both: tuple[Network, Moondream]) -> None:
     rows = []
     for image in encoded:
         session = Session(product.network.text, image.batch, [image.index] * len(prompts))
-        rows.append(product.network.text.logits(prefill(product.network, session, prompts)))
+        rows.append(product.network.text.logits(feed(product.network, session, prompts)))
     torch.testing.assert_close(ours, torch.cat(rows), atol=2e-4, rtol=1e-3)
 
 
