@@ -173,7 +173,7 @@ def _random_prompt(subject: Subject, rng: random.Random, *, blind: bool) -> Prom
     # After the words come the template, and room for whatever is said.
     config = subject.plain.config
     room = config.text.max_context - (1 if blind else config.prefix_len) - 8
-    room -= {"scored": 14, "reason": 2 * max_tokens + 1}.get(task, max(max_tokens, 3 * max_objects))
+    room -= {"scored": 14, "reason": 2 * max_tokens + 1}.get(task, max(max_tokens + 5, 3 * max_objects))
     longest = rng.choice([0, 4, 12, 12, 40, room if rng.random() < 0.1 else 12])
     words = [rng.randrange(config.text.vocab_size) for _ in range(rng.randint(0, max(0, min(longest, room))))]
     return Prompt(
@@ -189,6 +189,10 @@ def _random_prompt(subject: Subject, rng: random.Random, *, blind: bool) -> Prom
 def _drafted(subject: Subject, rng: random.Random, number: int | None, prompt: Prompt) -> Prompt:
     """The prompt with a draft: none, right, half right, too long, wrong, or with special ids in it."""
     right = subject.expected(number, prompt).ids
+    if prompt.task in ("query", "caption") and not prompt.options and rng.random() < 0.2:
+        # What would be said if it were not for the cap.
+        longer = replace(prompt, max_tokens=prompt.max_tokens + rng.choice([1, 5]))
+        return replace(prompt, draft=subject.text(subject.expected(number, longer).ids))
     noise = [rng.randrange(subject.plain.config.text.vocab_size) for _ in range(rng.randint(1, 5))]
     special = subject.plain.config.tokenizer
     drafts = [

@@ -94,6 +94,15 @@ def test_answer_id_may_be_said_first_and_never_again(tmp_path: Path, draft: list
     assert subject.encode(thought.text)[0] == ANSWER
 
 
+def test_a_draft_without_the_answer_id_does_not_hide_it(tmp_path: Path) -> None:
+    """Were the first choice masked like the others, the draft would be right."""
+    subject = biased(tmp_path, {ANSWER: LIKED})
+    ids = subject.plain.prompt(Prompt("What?"), subject.encode, blind=False)
+    second = subject.plain.logits(subject.plain.hidden(subject.see(1), ids)[-1]).topk(2).indices[1]
+    got = said(subject, Prompt("What?", max_tokens=3, draft=subject.text([int(second), 40])))
+    assert subject.encode(got.text)[0] == ANSWER
+
+
 def test_eos_just_beyond_the_cap_is_not_looked_for(brief: Subject) -> None:
     subject, rng, lengths = brief, random.Random(5), Counter[int]()
     for _ in range(40):
@@ -104,13 +113,14 @@ def test_eos_just_beyond_the_cap_is_not_looked_for(brief: Subject) -> None:
         n = len(row.ids)
         lengths[n] += 1
         drafts = ([], row.ids, [*row.ids, EOS], [*row.ids, 77], row.ids[:-1], [EOS, *row.ids])
-        for budget, finish in ((n, "length"), (n + 1, "eos"), (n + 5, "eos")):
-            if budget == 0:
+        for budget, finish in ((n - 1, "length"), (n, "length"), (n + 1, "eos"), (n + 5, "eos")):
+            if budget < 1:
                 continue
             prompts = [Prompt(words, max_tokens=budget, draft=subject.text(draft)) for draft in drafts]
             for got in subject.model.answer([Request(subject.picture(1), tuple(prompts))])[0]:
-                assert (subject.encode(got.text), got.tokens, got.finish) == (row.ids, n, finish)
-                chosen = row.logprobs[: min(n + 1, budget)]
+                ids = row.ids[:budget]
+                assert (subject.encode(got.text), got.tokens, got.finish) == (ids, len(ids), finish)
+                chosen = row.logprobs[:budget]
                 assert got.logprob == pytest.approx(sum(chosen) / len(chosen), abs=1e-4)
     assert sum(count for n, count in lengths.items() if n) >= 5
 
