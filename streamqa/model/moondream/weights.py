@@ -36,6 +36,8 @@ _ORIGINAL = [
     ]
 ]
 _TRANSPOSED = re.compile(r"region_model\.(coordinate|size)_features\.weight$")
+# Integers and 8-bit floats are quantised: they need scales that nothing here reads, and would load as nonsense.
+_DTYPES = ("F64", "F32", "F16", "BF16")
 _NAMED = 5  # keys that a message lists before it counts
 
 
@@ -71,19 +73,27 @@ def load_network(path: Path, config: MoondreamConfig, device: torch.device, dtyp
 def _match(file: Any, expected: dict[str, tuple[int, ...]], path: Path) -> dict[str, tuple[str, bool]]:
     """The network's names -> key in the file and whether transposed; nothing is read before all of it fits."""
     found: dict[str, tuple[str, bool]] = {}
-    extra, misshapen = [], []
+    extra, misshapen, mistyped = [], [], []
     for key in file.keys():  # noqa: SIM118 (not a mapping)
         name, transposed = released_name(key)
         if name not in expected or name in found:
             extra.append(key)
             continue
         found[name] = (key, transposed)
-        shape = tuple(file.get_slice(key).get_shape())
+        stored = file.get_slice(key)
+        if stored.get_dtype() not in _DTYPES:
+            mistyped.append(f"{key} {stored.get_dtype()} instead of {', '.join(_DTYPES)}")
+        shape = tuple(stored.get_shape())
         shape = shape[::-1] if transposed else shape
         if shape != expected[name]:
             misshapen.append(f"{key} {list(shape)} instead of {list(expected[name])}")
     missing = [name for name in expected if name not in found]
-    problems = [("missing", missing), ("extra", extra), ("wrong shape", misshapen)]
+    problems = [
+        ("missing", missing),
+        ("extra", extra),
+        ("wrong shape", misshapen),
+        ("wrong type", mistyped),
+    ]
     parts = [f"{len(keys)} {what}: {_listed(keys)}" for what, keys in problems if keys]
     if parts:
         raise ModelError(f"{path}: not the weights of this moondream2 config; {'; '.join(parts)}")

@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -121,6 +122,21 @@ def test_bad_picture_is_its_requests_error(toy: Moondream, toy_images: list[Any]
     assert [g.finish for g in broken] == ["error", "error"]
     assert "uint8 (H, W, 3)" in broken[0].error
     assert fine[0].finish == "scored"
+
+
+def test_pictures_of_any_size_are_answered_or_refused_by_themselves(toy: Moondream) -> None:
+    tiny = np.zeros((1, 1, 3), np.uint8)
+    huge = np.broadcast_to(tiny, (20_000, 20_000, 3))
+    grey, clear = np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8)
+    strip = np.zeros((1, 3000, 3), np.uint8)
+    groups = toy.answer([Request(image, EVERY[:2]) for image in (tiny, huge, grey, clear, strip, tiny)])
+    for place in (1, 2, 3):
+        assert [g.finish for g in groups[place]] == ["error", "error"]
+    assert "megapixels, got 20000x20000" in groups[1][0].error
+    assert "(9, 9)" in groups[2][0].error
+    assert "(9, 9, 4)" in groups[3][0].error
+    for place in (0, 4, 5):
+        assert "error" not in [g.finish for g in groups[place]]
 
 
 def test_options_that_cannot_be_told_apart(toy: Moondream, toy_images: list[Any]) -> None:

@@ -79,6 +79,53 @@ def test_every_mismatch_is_named(toy_dir: Path, toy_config: MoondreamConfig, tmp
     assert "1 wrong shape: model.region.size_features [3, 4] instead of [2, 4]" in message
 
 
+@pytest.mark.parametrize(
+    ("dtype", "found"), [(torch.int8, "I8"), (torch.float8_e4m3fn, "F8_E4M3"), (torch.int64, "I64")]
+)
+def test_quantised_weights_are_refused(
+    toy_dir: Path, toy_config: MoondreamConfig, tmp_path: Path, dtype: torch.dtype, found: str
+) -> None:
+    tensors = load_file(toy_dir / "model.safetensors")
+    tensors["model.text.wte"] = tensors["model.text.wte"].to(dtype)
+    save_file(tensors, tmp_path / "model.safetensors")
+    message = _refusal(tmp_path / "model.safetensors", toy_config)
+    assert f"1 wrong type: model.text.wte {found} instead of F64, F32, F16, BF16" in message
+
+
+def test_any_float_is_read(toy_dir: Path, toy_config: MoondreamConfig, tmp_path: Path) -> None:
+    tensors = load_file(toy_dir / "model.safetensors")
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        path = tmp_path / f"{dtype}.safetensors"
+        save_file({name: tensor.to(dtype) for name, tensor in tensors.items()}, path)
+        assert {p.dtype for p in _load(path, toy_config).parameters()} == {torch.float32}
+
+
+def test_transposed_linear_is_a_wrong_shape(
+    toy_dir: Path, toy_config: MoondreamConfig, tmp_path: Path
+) -> None:
+    tensors = load_file(toy_dir / "model.safetensors")
+    name = "model.text.blocks.1.mlp.fc1.weight"
+    tensors[name] = tensors[name].t().contiguous()
+    save_file(tensors, tmp_path / "model.safetensors")
+    message = _refusal(tmp_path / "model.safetensors", toy_config)
+    assert f"1 wrong shape: {name} [32, 64] instead of [64, 32]" in message
+
+
+def test_weights_of_another_model(toy_config: MoondreamConfig, tmp_path: Path) -> None:
+    save_file({f"layers.{n}.weight": torch.zeros(2, 2) for n in range(9)}, tmp_path / "model.safetensors")
+    message = _refusal(tmp_path / "model.safetensors", toy_config)
+    assert "9 extra: layers.0.weight" in message
+    assert "missing: vision." in message
+
+
+def test_flipped_bits_in_the_header(toy_dir: Path, toy_config: MoondreamConfig, tmp_path: Path) -> None:
+    whole = (toy_dir / "model.safetensors").read_bytes()
+    path = tmp_path / "model.safetensors"
+    for place in (0, 3, 7, 8, 9, 60, 200):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x5A]) + whole[place + 1 :])
+        _refusal(path, toy_config)
+
+
 def test_long_lists_are_counted(toy_dir: Path) -> None:
     message = _refusal(toy_dir / "model.safetensors", MoondreamConfig())
     assert "missing" in message
