@@ -119,7 +119,9 @@ class Answerer:
         jobs, results = self._jobs([prompts], blind)
         for job in jobs:
             results[job.slot] = Generation("", 0, "eos")
-            wanted = job.prompt.max_tokens * (2 if job.prompt.task == "reason" else 1)
+            wanted = job.prompt.max_tokens
+            if job.prompt.task == "reason":  # thoughts, what opens the answer, answer
+                wanted += len(self.config.tokenizer.templates.query.suffix) + job.prompt.max_tokens
             if job.trie is None and job.prompt.task not in REGION_FEEDS and wanted > job.room:
                 context = len(job.ids.ids) + job.room
                 results[job.slot] = failed(

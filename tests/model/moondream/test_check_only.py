@@ -9,8 +9,6 @@ import pytest
 from streamqa.model.moondream.model import Moondream
 from streamqa.types import Generation, Option, Prompt, Request
 
-pytestmark = pytest.mark.xfail(strict=False, reason="check_only comes with the one packed forward")
-
 ROOM = 96 - 17  # the toy's context less its image prefix
 AROUND = 5  # ids around the words of a query: [1, 40, 2] before them, [3, 3] or [3, 4] after
 FINE = Generation("", 0, "eos")
