@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Literal
 
 from streamqa.bench.quick import Machine
-from streamqa.bench.statistics import spread
+from streamqa.bench.stats import spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ class Figure:
         return None if self.target is None else self.target.met_by(self.value)
 
     def row(self) -> dict[str, Any]:
-        """JSON-ready; `spread` is from the least round to the greatest, as a part of the median."""
+        """JSON-ready; `spread` is the interquartile range, as a part of the median."""
         return {
             "name": self.name,
             "unit": self.unit,
             "value": round(self.value, 4),
-            "spread": round(spread(self.rounds), 4),
+            "spread": round(abs(spread(self.rounds)), 4) if self.value else 0.0,
             "rounds": [round(value, 4) for value in self.rounds],
             "target": None if self.target is None else str(self.target),
             "reached": self.reached,

@@ -21,7 +21,8 @@ from streamqa.bench.fixed import Cost
 from streamqa.bench.line import LineSpec, Mark, run_line
 from streamqa.bench.pipeline import check, questions, steady
 from streamqa.bench.quick import machine
-from streamqa.bench.statistics import fit
+from streamqa.bench.slope import fit
+from streamqa.bench.stats import slope_percent
 from streamqa.capture.source import SourceSpec
 from streamqa.errors import ConfigError
 from streamqa.types import NS_PER_S, Question, Request
@@ -111,7 +112,7 @@ def _line_figures(settings: Settings, folder: Path, progress: Callable[[str], No
 def _cost(folder: Path, cameras: int, asked: int, frames: int) -> FrameCost:
     """The line over `frames` frames in all."""
     run = run_line(_recorded(folder, cameras, asked, frames))
-    check(run, _EVERY_NS)
+    check(run, full_speed=True)
     return cost_between(*steady(run.marks))
 
 
@@ -134,7 +135,7 @@ def _recorded(folder: Path, cameras: int, asked: int, frames: int) -> LineSpec:
 def _long_run(settings: Settings, folder: Path, progress: Callable[[str], None]) -> tuple[Mark, ...]:
     started_s = time.monotonic()
     run = run_line(_recorded(folder, settings.long_cameras, 4, settings.long_run))
-    check(run, _EVERY_NS)
+    check(run, full_speed=True)
     progress(f"memory: {run.marks[-1].frames} frames answered in {time.monotonic() - started_s:.1f} s")
     return run.marks
 
@@ -181,7 +182,7 @@ def _model_figures(settings: Settings, progress: Callable[[str], None]) -> list[
         rounds = [[_timed_ms(model, request) for request in requests] for _ in range(5 * settings.rounds)]
     finally:
         model.close()
-    slopes = tuple(percent_per_question(counts, took) for took in rounds)
+    slopes = tuple(slope_percent([dict(zip(counts, took, strict=True))]) for took in rounds)
     name = f"{settings.model}: frame with {{}} questions"
     figures = [
         Figure(name.format(count), "ms", tuple(took[place] for took in rounds))
@@ -190,11 +191,6 @@ def _model_figures(settings: Settings, progress: Callable[[str], None]) -> list[
     figures.append(Figure(f"{settings.model}: an added question, of a frame", "percent", slopes, _QUESTION))
     progress(f"{settings.model}: an added question costs {figures[-1].value:.1f} % of a frame")
     return figures
-
-
-def percent_per_question(counts: Sequence[int], took_ms: Sequence[float]) -> float:
-    """The slope over the number of questions, as percent of the frame with the fewest."""
-    return 100 * fit(counts, took_ms).slope / took_ms[0]
 
 
 def _timed_ms(model: VisionModel, request: Request) -> float:

@@ -19,16 +19,18 @@ from typing import IO, Any, NamedTuple
 from streamqa.bench.fixed import Call, Cost, FixedCostModel
 from streamqa.bench.subscriber import Seen
 from streamqa.capture.source import SourceSpec
-from streamqa.errors import StreamQAError
+from streamqa.errors import ModelError, StreamQAError
 from streamqa.metrics import Metrics
+from streamqa.model.base import VisionModel
 from streamqa.pipeline import Parts
 from streamqa.server.listen import listen
 from streamqa.service import run_service
 from streamqa.sinks.base import Logged
 from streamqa.sinks.log import AnswerLog
-from streamqa.types import NS_PER_S, Question
+from streamqa.types import NS_PER_S, Generation, ModelInfo, Question, Request
 
-_SUBSCRIBER_S = 30.0  # for it to write its notes, once the server is gone
+_SUBSCRIBER_S = 30.0  # for it to connect, and to write its notes once the server is gone
+_LOOK_UP_S = 0.01
 _LONGEST_S = 3600.0  # beside `for_s`: then something hangs
 
 
@@ -46,6 +48,8 @@ class LineSpec:
     def __post_init__(self) -> None:
         if not self.sources or not self.questions or self.mark_every < 1:
             raise ValueError("a line needs sources, questions and marks")
+        if len({question.every_ns for question in self.questions}) > 1:
+            raise ValueError("all questions need one period: every frame is asked all of them")
 
 
 class Mark(NamedTuple):
@@ -63,7 +67,10 @@ class LineRun:
 
     seen: tuple[Seen, ...]
     hello_ns: int  # when the subscriber was connected
-    gaps: int
+    missed: int  # records that it was told it had been too slow for
+    records: int  # that the log took
+    answers: int  # among these
+    unaccounted: int  # ticks neither answered nor reported as skipped, by the records of the log
     calls: tuple[Call, ...]
     marks: tuple[Mark, ...]
     kept: int  # frames that the sampler kept
@@ -73,24 +80,78 @@ class LineRun:
     rss_after: int
 
 
+class WithAudience:
+    """A model that holds its first batch until a subscriber is connected."""
+
+    def __init__(self, model: VisionModel, metrics: Metrics) -> None:
+        self._model, self._metrics = model, metrics
+        self._begun = False
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's."""
+        return self._model.info
+
+    def answer(self, requests: Sequence[Request]) -> list[list[Generation]]:
+        """What the model says.
+
+        Raises:
+            ModelError: nobody subscribed in time.
+        """
+        until_s = time.monotonic() + _SUBSCRIBER_S
+        while not (self._begun or subscribers(self._metrics)):
+            if time.monotonic() > until_s:
+                raise ModelError("bench: nobody subscribed")
+            time.sleep(_LOOK_UP_S)
+        self._begun = True
+        return self._model.answer(requests)
+
+    def close(self) -> None:
+        """Close the model."""
+        self._model.close()
+
+
+class Tally:
+    """The account of answers: whether every tick is in it. Pure."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self._ticks: dict[tuple[str, str], int] = {}  # (source, question) -> answered and skipped
+        self._newest_ns: dict[tuple[str, str], int] = {}
+
+    def add(self, answer: dict[str, Any]) -> None:
+        """An answer's payload."""
+        track = (answer["source"], answer["question"])
+        self.answers += 1
+        self._ticks[track] = self._ticks.get(track, 0) + 1 + answer["skipped"]
+        self._newest_ns[track] = max(self._newest_ns.get(track, 0), round(answer["t_s"] * NS_PER_S))
+
+    def unaccounted(self, every_ns: int) -> int:
+        """Ticks up to the newest answer that are neither answered nor reported as skipped, or twice; 0 is right.
+
+        Payloads round times to microseconds: exact where the period is whole ones, and frames come on it or not near.
+        """
+        return sum(abs(t_ns // every_ns + 1 - self._ticks[track]) for track, t_ns in self._newest_ns.items())
+
+
 class Progress:
     """A sink that counts frames answered and notes the state of the process; sets `stop` when all is answered."""
 
     def __init__(self, spec: LineSpec, metrics: Metrics, stop: threading.Event) -> None:
         self._spec, self._metrics, self._stop = spec, metrics, stop
-        self._answers = 0
+        self.tally = Tally()
         self._ended: set[str] = set()
         self._until_ns: int | None = None
         self.marks: list[Mark] = []
 
     def write(self, records: Sequence[Logged]) -> None:
-        """Count them. All questions have one period, so every kept frame is asked all of them."""
+        """Count them."""
         for record in records:
             if record.payload["type"] == "answer":
-                self._answers += 1
+                self.tally.add(record.payload)
             elif record.payload["state"] in ("ended", "refused"):
                 self._ended.add(record.payload["source"])
-        frames = self._answers // len(self._spec.questions)
+        frames = self.tally.answers // len(self._spec.questions)
         if not self.marks or frames >= self.marks[-1].frames + self._spec.mark_every:
             self.mark(frames)
         if self._over(frames):
@@ -108,7 +169,7 @@ class Progress:
         if self._spec.for_s is None:
             ended = len(self._ended) == len(self._spec.sources)
             return ended and frames == total(self._metrics, "frames_kept")
-        if self._until_ns is None and self._metrics.registry.get_sample_value("streamqa_subscribers"):
+        if self._until_ns is None and subscribers(self._metrics):
             self._until_ns = time.monotonic_ns() + round(self._spec.for_s * NS_PER_S)
         return self._until_ns is not None and time.monotonic_ns() >= self._until_ns
 
@@ -129,7 +190,9 @@ def run_line(spec: LineSpec) -> LineRun:
             closing(listen("127.0.0.1", 0)) as door,
             notes.open("wb") as output,
         ):
-            parts = Parts(spec.questions, spec.sources, model, log, (progress,), metrics)
+            parts = Parts(
+                spec.questions, spec.sources, WithAudience(model, metrics), log, (progress,), metrics
+            )
             subscriber = _subscriber(door.port, output)
             try:
                 asyncio.run(run_service(parts, door, stop, for_s=(spec.for_s or 0) + _LONGEST_S))
@@ -142,7 +205,10 @@ def run_line(spec: LineSpec) -> LineRun:
     return LineRun(
         seen=tuple(Seen(*answer) for answer in seen["answers"]),
         hello_ns=seen["hello_ns"],
-        gaps=seen["gaps"],
+        missed=seen["missed"],
+        records=total(metrics, "records_logged"),
+        answers=progress.tally.answers,
+        unaccounted=progress.tally.unaccounted(spec.questions[0].every_ns),
         calls=tuple(model.calls),
         marks=tuple(progress.marks),
         kept=total(metrics, "frames_kept"),
@@ -153,25 +219,16 @@ def run_line(spec: LineSpec) -> LineRun:
     )
 
 
-def unaccounted(seen: Sequence[Seen], every_ns: int) -> int:
-    """Ticks that are neither answered nor reported as skipped, as a subscriber to all of it sees it; 0 is right.
-
-    The wire rounds times to microseconds: exact where the period is whole ones, and frames come on it or not near it.
-    """
-    answered: dict[tuple[str, str], int] = {}
-    newest: dict[tuple[str, str], int] = {}
-    for answer in seen:
-        track = (answer.source, answer.question)
-        answered[track] = answered.get(track, 0) + 1 + answer.skipped
-        newest[track] = max(newest.get(track, 0), answer.t_ns)
-    return sum(abs(t_ns // every_ns + 1 - answered[track]) for track, t_ns in newest.items())
-
-
 def total(metrics: Metrics, counter: str) -> int:
     """A counter over all its labels."""
     name = f"streamqa_{counter}_total"
     families = metrics.registry.collect()
     return round(sum(s.value for family in families for s in family.samples if s.name == name))
+
+
+def subscribers(metrics: Metrics) -> int:
+    """How many are connected."""
+    return round(metrics.registry.get_sample_value("streamqa_subscribers") or 0)
 
 
 def rss_bytes() -> int:

@@ -54,9 +54,9 @@ def seen(message: Message, now_ns: int) -> Seen:
 
 
 async def watch(messages: AsyncIterator[Message]) -> dict[str, Any]:
-    """Everything until the server goes: the answers, how many gaps there were, and when `hello` came."""
+    """Everything until the server goes: the answers, how many records `gap`s named, and when `hello` came."""
     answers: list[Seen] = []
-    hello_ns = gaps = 0
+    hello_ns = missed = 0
     with suppress(_Over):
         async for message in messages:
             now_ns = time.monotonic_ns()
@@ -65,8 +65,8 @@ async def watch(messages: AsyncIterator[Message]) -> dict[str, Any]:
             elif message["type"] == "hello":
                 hello_ns = hello_ns or now_ns
             elif message["type"] == "gap":
-                gaps += 1
-    return {"hello_ns": hello_ns, "gaps": gaps, "answers": answers}
+                missed += message["to"] - message["from"] + 1
+    return {"hello_ns": hello_ns, "missed": missed, "answers": answers}
 
 
 def leave(reason: str) -> None:

@@ -21,6 +21,11 @@ def test_nothing_measured_is_no_figure() -> None:
         Figure("nothing", "ms", ())
 
 
+def test_a_figure_that_is_nought_or_less_has_a_spread_too() -> None:
+    assert Figure("drops", "frames", (0.0, 0.0, 3.0)).row()["spread"] == 0
+    assert Figure("slope", "ms", (-1.0, -2.0, -3.0)).row()["spread"] == 0.5
+
+
 def test_rounds_are_gathered_by_name() -> None:
     target = Target("<=", 2.0)
     figure = Figure.over([Value("x", "ms", 1.0, target), Value("x", "ms", 3.0, target)])
@@ -35,7 +40,7 @@ def test_a_report_holds_every_round_and_what_became_of_the_target() -> None:
     assert result["settings"] == {"cameras": 2}
     assert result["memory"] == []
     x, y = result["figures"]
-    assert (x["value"], x["spread"], x["rounds"]) == (2.0, 1.5, [1.0, 2.0, 4.0])
+    assert (x["value"], x["spread"], x["rounds"]) == (2.0, 0.75, [1.0, 2.0, 4.0])
     assert (x["target"], x["reached"]) == ("<= 1.5", False)
     assert (y["target"], y["reached"]) == (None, None)
     _, *lines = table(result).splitlines()

@@ -5,7 +5,6 @@ from streamqa.bench.growth import (
     cost_between,
     measure,
     memory_figures,
-    percent_per_question,
 )
 from streamqa.bench.line import Mark
 from streamqa.errors import ConfigError
@@ -35,10 +34,6 @@ def test_memory_that_grows_with_every_frame_is_found() -> None:
 
 def test_memory_that_is_taken_once_is_no_growth() -> None:
     assert slope(run(0.0, once=50_000_000)) == (pytest.approx(0.0, abs=0.1), True)
-
-
-def test_a_question_s_cost_is_relative_to_the_frame_with_the_fewest() -> None:
-    assert percent_per_question((1, 4, 16), (100.0, 106.0, 130.0)) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("wrong", [{"rounds": 0}, {"frames": 16}, {"questions": (4, 4)}, {"cameras": (3,)}])

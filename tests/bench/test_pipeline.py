@@ -1,8 +1,11 @@
+from typing import Any
+
 import pytest
 
 from streamqa.bench.fixed import Call
-from streamqa.bench.line import Mark
-from streamqa.bench.pipeline import Settings, bare, measure, rate, steady, whole_calls
+from streamqa.bench.line import LineRun, Mark
+from streamqa.bench.pipeline import Settings, bare, check, measure, rate, steady, whole_calls
+from streamqa.bench.subscriber import Seen
 from streamqa.errors import ConfigError, StreamQAError
 
 MS = 1_000_000
@@ -38,8 +41,32 @@ def test_a_rate_is_taken_between_ends() -> None:
 def test_start_up_is_left_out() -> None:
     marks = [Mark(frames * MS, frames, 0.0, 0) for frames in (0, 10, 30, 100)]
     assert steady(marks) == (marks[2], marks[3])
-    with pytest.raises(StreamQAError, match="too few frames"):
+    assert steady([marks[0], marks[3], marks[3]]) == (marks[0], marks[3])
+    with pytest.raises(StreamQAError, match="no frames"):
         steady(marks[3:])
+
+
+def run(**fields: Any) -> LineRun:
+    known: dict[str, Any] = {
+        "seen": (), "hello_ns": 0, "missed": 0, "records": 9, "answers": 0, "unaccounted": 0, "calls": (),
+        "marks": (), "kept": 0, "dropped": 0, "utc_offset_ns": 0, "rss_before": 0, "rss_after": 0,
+    }  # fmt: skip
+    return LineRun(**(known | fields))
+
+
+def test_no_number_is_given_where_the_account_is_wrong() -> None:
+    answers = (Seen(0, "a", "q", 0, 0, 0, 0.0, "ok"),) * 5
+    check(run(seen=answers, answers=5))
+    check(run(seen=answers, answers=7, missed=2), full_speed=True)
+    wrong: list[tuple[dict[str, Any], bool, str]] = [
+        ({}, False, "of 0 answers"),
+        ({"seen": answers, "answers": 5, "unaccounted": 1}, True, "5 answers 1 were neither"),
+        ({"seen": answers, "answers": 6}, False, "got 5 of 6"),
+        ({"answers": 6}, True, "got 0 of 6"),
+    ]
+    for fields, full_speed, why in wrong:
+        with pytest.raises(StreamQAError, match=why):
+            check(run(**fields), full_speed)
 
 
 def test_the_bare_engine_gets_batches_of_the_same_sizes() -> None:

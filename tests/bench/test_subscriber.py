@@ -41,7 +41,7 @@ def test_everything_is_noted_until_the_server_goes() -> None:
 
     notes = asyncio.run(watch(messages()))
     assert notes["hello_ns"] > 0
-    assert notes["gaps"] == 1
+    assert notes["missed"] == 2
     assert len(notes["answers"]) == 2
     assert notes["answers"][0].seen_ns < notes["answers"][1].seen_ns
 

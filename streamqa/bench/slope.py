@@ -1,11 +1,11 @@
-"""The arithmetic of measurements. Pure."""
+"""A straight line through measured points. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import fmean, median
+from statistics import fmean
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,27 +15,6 @@ class Line:
     slope: float
     error: float  # one standard error of the slope
     start: float  # its value at 0
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value that `share` (0 to 1) of `values` do not exceed, between two of them in proportion.
-
-    Raises:
-        ValueError: no values, or a share outside of 0 to 1.
-    """
-    if not values or not 0 <= share <= 1:
-        raise ValueError(f"a quantile needs values and a share of 0 to 1, got {len(values)} and {share}")
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
-
-
-def spread(values: Sequence[float]) -> float:
-    """From the least to the greatest, as a part of the median; 0 where the median is 0."""
-    middle = median(values)
-    return (max(values) - min(values)) / abs(middle) if middle else 0.0
 
 
 def fit(xs: Sequence[float], ys: Sequence[float]) -> Line:
