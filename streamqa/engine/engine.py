@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from streamqa.capture.buffer import Choose, Offer
 from streamqa.engine.asking import Outcome, ask, lost
-from streamqa.engine.batching import Candidate, Costs, Room, batch_size
+from streamqa.engine.batching import Candidate, Costs, Load, Room, batch_size
 from streamqa.engine.flight import Flight
 from streamqa.engine.schedule import Schedule
 from streamqa.engine.tracks import Job, Stamps, Tracks
@@ -26,7 +27,6 @@ from streamqa.model.base import VisionModel
 from streamqa.types import Answer, Detail, Frame, Question, Request, utc_now
 
 _LOOK_UP_S = 0.2  # how often an idle engine looks at its stop event
-_PATIENCE_S = 4.0  # after a stop, until what is still in flight is reported as failed
 
 
 class FrameSupply(Protocol):
@@ -65,6 +65,7 @@ class EngineSettings:
     details: Mapping[str, Detail] = field(default_factory=dict)  # by source; "full" where it is not named
     clocks: Clocks = SYSTEM_CLOCKS
     seed: int = 0  # of the change gate's audits
+    patience_s: float = 4.0  # after a stop, until what is still in flight is reported as failed
 
     def __post_init__(self) -> None:
         if self.max_frames is not None and self.max_frames < 1:
@@ -110,7 +111,7 @@ class Engine:
         self._settings = settings
         self._clocks = settings.clocks
         self._room = Room(min(settings.max_frames or model.info.max_frames, model.info.max_frames))
-        self._costs = Costs()
+        self._costs, self._load = Costs(), Load()
         self._inside: Counter[str] = Counter()  # frames in flight, by source
         metrics.batch_limit.set(self._room.limit)
 
@@ -144,11 +145,11 @@ class Engine:
 
     def choose(self, offers: Sequence[Offer]) -> int:
         """How many of `offers`, from the first on, make the next batch."""
-        return batch_size(
-            self._candidates(offers), self._room.limit, self._clocks.monotonic_ns(), self._costs.predict
-        )
+        now_ns, cost = self._clocks.monotonic_ns(), self._costs.predict
+        needed = cache(lambda priority: self._load.needed(priority, now_ns, cost))
+        return batch_size(self._candidates(offers, now_ns), self._room.limit, now_ns, cost, needed)
 
-    def _candidates(self, offers: Iterable[Offer]) -> Iterator[Candidate]:
+    def _candidates(self, offers: Iterable[Offer], now_ns: int) -> Iterator[Candidate]:
         """What `offers` ask for, up to the first that has to wait for an answer before it."""
         gated: set[str] = set()
         for frame, priority, live in offers:
@@ -158,8 +159,11 @@ class Engine:
                 if frame.source in gated or self._inside[frame.source]:
                     return
                 gated.add(frame.source)
-            next_ns = min((question.every_ns for question in due), default=0)
-            yield Candidate(priority, frame.received_ns + next_ns if live else None, len(due))
+            every_ns = min((question.every_ns for question in due), default=0)
+            candidate = Candidate(priority, frame.received_ns + every_ns if live else None, len(due))
+            if live and due:
+                self._load.saw(frame.source, candidate, every_ns, now_ns)
+            yield candidate
 
     def _planned(self, frames: Sequence[Frame]) -> _Batch:
         """Everything due on `frames`; from here on an answer is owed for each."""
@@ -227,7 +231,7 @@ class Engine:
             self._hand_on(flight.landed(_LOOK_UP_S))
             if stop.is_set():
                 stopped_s = time.monotonic() if stopped_s is None else stopped_s
-                if time.monotonic() - stopped_s > _PATIENCE_S:
+                if time.monotonic() - stopped_s > self._settings.patience_s:
                     break
         for batch in flight.abandon():
             outcome = lost(batch.requests, "stopped before the model had answered")

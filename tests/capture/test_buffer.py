@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamqa.capture.buffer import Choose, FrameBuffer
+from streamqa.capture.buffer import Choose, FrameBuffer, Offer
 from streamqa.metrics import Metrics
 from streamqa.types import Frame
 
@@ -116,6 +117,59 @@ def test_sources_take_turns() -> None:
     assert names(buffer.take(up_to(2), 0)) == ["b1", "a2"]
     buffer.put(frame("c", 9))
     assert names(buffer.take(up_to(9), 0)) == ["c9", "b2", "a3", "b3"]
+
+
+def test_higher_priorities_come_first_and_equal_ones_take_turns() -> None:
+    buffer = FrameBuffer(Metrics())
+    for source, priority in (("a", 0), ("b", 5), ("c", 5), ("d", -1)):
+        buffer.add(source, live=False, priority=priority)
+    for index in range(3):
+        for source in "abcd":
+            buffer.put(frame(source, index))
+    assert names(buffer.take(up_to(3), 0)) == ["b0", "c0", "b1"]
+    assert names(buffer.take(up_to(4), 0)) == ["c1", "b2", "c2", "a0"]
+    assert names(buffer.take(up_to(9), 0)) == ["a1", "a2", "d0", "d1", "d2"]
+
+
+def test_whoever_chooses_sees_what_there_is_and_takes_the_first_of_it() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=True)
+    buffer.add("b", live=False, priority=1)
+    for index in range(2):
+        buffer.put(frame("a", index))
+        buffer.put(frame("b", index))
+    offered: list[tuple[str, int, bool]] = []
+
+    def choose(offers: Sequence[Offer]) -> int:
+        offered.extend((f"{o.frame.source}{o.frame.index}", o.priority, o.live) for o in offers)
+        return 1
+
+    assert names(buffer.take(choose, 0)) == ["b0"]
+    assert offered == [("b0", 1, False), ("b1", 1, False), ("a1", 0, True)]
+
+
+def test_who_chooses_nothing_is_asked_again_when_something_comes() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=False)
+    buffer.put(frame("a", 0))
+    assert buffer.take(lambda offers: 0, 0.01) == []
+    timer = threading.Timer(0.05, buffer.put, [frame("a", 1)])
+    timer.start()
+    assert names(buffer.take(lambda offers: 2 if len(offers) > 1 else 0, 20)) == ["a0", "a1"]
+    timer.join(5)
+
+
+def test_a_wake_up_ends_one_wait_also_when_it_comes_before() -> None:
+    buffer = FrameBuffer(Metrics())
+    buffer.add("a", live=False)
+    buffer.put(frame("a", 0))
+    buffer.wake()
+    assert buffer.take(up_to(1), 20) == []
+    assert names(buffer.take(up_to(1), 20)) == ["a0"]
+    timer = threading.Timer(0.05, buffer.wake)
+    timer.start()
+    assert buffer.take(up_to(1), 20) == []
+    timer.join(5)
 
 
 def test_take_gives_up_after_its_time() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamqa.engine.batching import LATE_SHARE, Candidate, Costs, Room, batch_size
+from streamqa.engine.batching import PAYS, Candidate, Costs, Load, Room, batch_size
 
 SECOND = 1_000_000_000
 
@@ -44,7 +44,7 @@ def test_what_is_late_waits_for_others_only_as_long_as_that_pays() -> None:
     assert batch_size(late, 64, 0, cost(0.0, 1.2)) == 1  # nothing to share: each other frame only delays it
     assert batch_size(late, 64, 0, cost(1.0, 0.1)) == 40  # 1 + 40 × 0.1 = 5 × 1
     assert batch_size([due(0.01), due(5), due(5)], 64, 0, cost(1.0, 0.1)) == 3
-    assert LATE_SHARE == 5
+    assert PAYS == 5
 
 
 def test_what_is_late_does_not_wait_for_a_lower_priority() -> None:
@@ -52,6 +52,17 @@ def test_what_is_late_does_not_wait_for_a_lower_priority() -> None:
     assert batch_size(offered, 64, 0, cost(1.0, 0.1)) == 2
     in_time = [due(5, priority=1), due(9, priority=0), due(None, priority=-1)]
     assert batch_size(in_time, 64, 0, cost(1.0, 0.1)) == 3
+
+
+def test_deadlines_do_not_hold_a_batch_below_the_size_that_keeps_up() -> None:
+    tenth = cost(0.1, 0.1)
+    assert batch_size([due(0.45)] * 20, 16, 0, tenth) == 3
+    assert batch_size([due(0.45)] * 20, 16, 0, tenth, lambda _: 7.9) == 7
+    # but for the deadlines of a higher priority
+    mixed = [due(0.45, priority=1)] * 2 + [due(0.45)] * 20
+    assert batch_size(mixed, 16, 0, tenth, lambda priority: 2.0 if priority else 7.9) == 3
+    loose = [due(0.85, priority=1)] * 2 + [due(0.45)] * 20
+    assert batch_size(loose, 16, 0, tenth, lambda priority: 2.0 if priority else 6.0) == 6
 
 
 def test_frames_without_prompts_cost_nothing() -> None:
@@ -85,6 +96,36 @@ def test_no_batch_makes_late_what_could_have_been_in_time(
         bounds = [c.deadline_ns for c in (*taken, offered[size]) if c.deadline_ns is not None]
         assert bounds
         assert more > min(bounds)
+
+
+# Load
+
+
+def load(*cameras: tuple[float, int]) -> Load:
+    """Cameras by (every in seconds, priority), all seen at time 0."""
+    found = Load()
+    for number, (every_s, priority) in enumerate(cameras):
+        found.saw(f"c{number}", due(1, priority), round(every_s * SECOND), 0)
+    return found
+
+
+def test_the_size_that_keeps_up_is_known_from_the_rates_and_the_cost() -> None:
+    eight = load(*[(1.0, 0)] * 8)
+    # 8.8 frames/s at 0.2 s + n × 0.05 s: n = 8.8 × (0.2 + 0.05 n)
+    assert eight.needed(0, 0, cost(0.2, 0.05)) == pytest.approx(3.14, abs=0.01)
+    assert eight.needed(0, 0, cost(0.0, 0.1)) == 0  # a batch gains nothing
+    assert eight.needed(0, 0, cost(0.2, 0.2)) == pytest.approx(4)  # nothing keeps up: as much as pays
+    assert eight.needed(0, 0, cost(0.2, 0.0)) == pytest.approx(1.76)
+    assert eight.needed(0, 0, cost(0.2, 0.0, 0.05)) == pytest.approx(3.14, abs=0.01)
+    assert Load().needed(0, 0, cost(1, 1)) == 0
+
+
+def test_lower_priorities_and_sources_long_gone_are_no_load() -> None:
+    mixed, price = load((0.5, 1), (1.0, 0), (1.0, 0)), cost(0.1, 0.0)
+    assert mixed.needed(1, 0, price) == pytest.approx(0.22)
+    assert mixed.needed(0, 0, price) == pytest.approx(0.44)
+    mixed.saw("c1", due(1), SECOND, 100 * SECOND)
+    assert mixed.needed(0, 100 * SECOND, price) == pytest.approx(0.11)
 
 
 # Costs

@@ -110,3 +110,13 @@ def test_a_restart_starts_a_new_account(
     due_first = [first.due(*frame) for frame in frames[:cut]]
     due_second = [second.due(*frame) for frame in frames]
     assert due_second[: len(due_first)] == due_first  # the same stream gives the same ticks
+
+
+def test_peeking_owes_nothing() -> None:
+    schedule = Schedule([question("a"), question("b", 5 * NS_PER_S, ("gate",))])
+    for _ in range(2):
+        assert [q.id for q in schedule.peek("gate", 3 * NS_PER_S)] == ["a", "b"]
+    assert [q.id for q in schedule.peek("door", 3 * NS_PER_S)] == ["a"]
+    assert [(d.question.id, d.skipped) for d in schedule.due("gate", 3 * NS_PER_S)] == [("a", 3), ("b", 0)]
+    assert schedule.peek("gate", 3 * NS_PER_S) == ()
+    assert [q.id for q in schedule.peek("gate", 4 * NS_PER_S)] == ["a"]
