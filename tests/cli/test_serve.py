@@ -29,8 +29,8 @@ questions:
 class Running:
     """A `streamqa run` and where it serves."""
 
-    def __init__(self, folder: Path) -> None:
-        (folder / "c.yaml").write_text(CONFIG)
+    def __init__(self, folder: Path, config: str = CONFIG) -> None:
+        (folder / "c.yaml").write_text(config)
         self.process = subprocess.Popen(
             [*COMMAND, "run", "c.yaml", "--port", "0"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder,
@@ -60,17 +60,21 @@ class Running:
             assert stream is not None
         return code
 
+    def end(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     server = Running(tmp_path)
     yield server
-    if server.process.poll() is None:
-        server.process.kill()
-    server.process.wait(10)
-    for stream in (server.process.stdout, server.process.stderr):
-        assert stream is not None
-        stream.close()
+    server.end()
 
 
 async def records(ws: Any, count: int) -> list[dict[str, Any]]:
