@@ -21,8 +21,8 @@ from streamqa.bench.plain import PlainImage
 from streamqa.bench.products import Product, Shape, of_work
 from streamqa.bench.quick import machine
 from streamqa.bench.rig import Rig
+from streamqa.bench.rounds import Attempt, interleaved, settle
 from streamqa.bench.rows import About, Samples, as_row, slopes
-from streamqa.bench.stats import Attempt, interleaved, settle
 from streamqa.bench.weights import LOGIT_STD, SIZES
 from streamqa.errors import ConfigError
 from streamqa.model.moondream.crops import unique_crops
@@ -47,7 +47,7 @@ class Settings:
     selection: Selection
     dtypes: tuple[str, ...] = ()  # of DTYPES; empty: the machine's best
     rounds: int = 5
-    minutes: float = 12.0  # after which no noisy row is begun again
+    minutes: float = 11.0  # after which no round is begun, but for the first three, and no noisy row again
     size: str = "full"
 
     def __post_init__(self) -> None:
@@ -140,7 +140,7 @@ class Run:
         equivalence = [{"dtype": self.dtype, **self.rig.compare(s)} for s in subjects.values()]
         for cell in rows:
             self._warm(cell)
-        settled = settle(rows, self._attempts, may_go_on)
+        settled = settle(rows, lambda some: self._attempts(some, may_go_on), may_go_on)
         result = {
             "ceiling": self.ceiling.as_json(self.square),
             "rows": [as_row(cell, settled[cell], self.samples, self._about(cell)) for cell in rows],
@@ -151,19 +151,23 @@ class Run:
         return result
 
     def _warm(self, cell: Cell) -> None:
-        self.say(f"warming up: {cell.name}")
+        """What does not count: first calls, and drafts that settle."""
+        self.products[cell] = of_work(self.rig.config, self.rig.work(cell))
+        self.more[cell] = {"dtype": self.dtype, "quality": self.rig.changed(cell)}
+        self._calls[cell] = 1
         cuda = self.device.type == "cuda"
+        if not cuda and cell.answer_tokens and cell.draft_acceptance == 0.0:
+            return  # nothing settles there, and a CPU was warmed up by asking everything once
+        self.say(f"warming up: {cell.name}")
         if cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
-        held, took_s = self.rig.warm(cell)
-        self.more[cell] = {"dtype": self.dtype, "drafts_held": held, "quality": self.rig.changed(cell)}
+        took_s = self.rig.warm(cell)
         if cuda:
             self.more[cell]["peak_memory_gb"] = round(torch.cuda.max_memory_allocated(self.device) / 1e9, 3)
-        self.products[cell] = of_work(self.rig.config, self.rig.work(cell))
-        wanted_s = _ROUND_S if self.settings.size == "full" else 0.0
-        self._calls[cell] = max(1, min(_MAX_CALLS, round(wanted_s / took_s)))
+        if self.settings.size == "full":
+            self._calls[cell] = max(1, min(_MAX_CALLS, round(_ROUND_S / took_s)))
 
-    def _attempts(self, rows: Sequence[Cell]) -> dict[Cell, Attempt]:
+    def _attempts(self, rows: Sequence[Cell], may_go_on: Callable[[], bool]) -> dict[Cell, Attempt]:
         """One set of rounds; between the rows' rounds are those of the baseline and of the bare products."""
         tasks: dict[object, Callable[[int], float]] = {"machine": self._machine}
         shapes: set[Shape] = set()
@@ -178,14 +182,18 @@ class Run:
             tasks["question", length] = partial(self._question, length, most)
         numbers = tuple(range(self._next_round, self._next_round + self.settings.rounds))
         self._next_round += self.settings.rounds
-        seconds = interleaved(tasks, numbers, self.say)
-        return {cell: Attempt(numbers, tuple(seconds[cell])) for cell in rows}
+        seconds = interleaved(tasks, numbers, self.say, may_go_on)
+        return {cell: Attempt(numbers[: len(seconds[cell])], tuple(seconds[cell])) for cell in rows}
 
     def _engine(self, cell: Cell, number: int) -> float:
         """A round of a row: mean seconds of its calls."""
         requests = self.rig.requests(cell)
-        seconds = [self.rig.call(cell, requests)[0] for _ in range(self._calls[cell])]
+        seconds = []
+        for _ in range(self._calls[cell]):
+            took_s, said = self.rig.call(cell, requests)
+            seconds.append(took_s)
         self.samples.calls.setdefault(cell, {})[number] = seconds
+        self.more[cell]["drafts_held"] = self.rig.held(cell, said)
         return self.samples.engine_s(cell, number)
 
     def _encode(self, crops: int, number: int) -> float:

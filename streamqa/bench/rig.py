@@ -126,26 +126,26 @@ class Rig:
             for cell in alike:
                 self.drafts[cell] = self._drafts_of(cell)
 
-    def warm(self, cell: Cell) -> tuple[float | None, float]:
-        """Calls before the first that counts.
+    def warm(self, cell: Cell) -> float:
+        """Calls before the first that counts; seconds of the last.
 
         In low precision a replayed answer may turn into another one. That is the next draft then, as on a stream.
-
-        Returns:
-            The share of answers that were their draft, None without drafts; and seconds of the last call.
         """
-        held, took_s = None, 0.0
         for _ in range(_DRAFT_TRIALS):
             took_s, said = self.call(cell, self.requests(cell))
-            texts = _texts(said)
-            if cell not in self.drafts:
+            if cell.draft_acceptance == 0.0 or self.held(cell, said) in (1.0, None):
                 break
-            pairs = [p for a, b in zip(texts, self.drafts[cell], strict=True) for p in zip(a, b, strict=True)]
-            held = sum(a == b for a, b in pairs) / len(pairs)
-            if cell.draft_acceptance == 0.0 or held == 1.0:
-                break
-            self.drafts[cell] = texts
-        return held, took_s
+            self.drafts[cell] = _texts(said)
+        return took_s
+
+    def held(self, cell: Cell, said: list[list[Generation]]) -> float | None:
+        """The share of a row's answers that were their draft; None without drafts."""
+        if cell not in self.drafts:
+            return None
+        pairs = [
+            p for a, b in zip(_texts(said), self.drafts[cell], strict=True) for p in zip(a, b, strict=True)
+        ]
+        return sum(a == b for a, b in pairs) / len(pairs)
 
     def compare(self, subject: Subject) -> dict[str, Any]:
         """The model's tokens about the first picture against the baseline's choice at each place of them."""

@@ -111,7 +111,7 @@ def engine(
     kestrel: Annotated[bool, typer.Option(help="Also the Kestrel-shaped row")] = False,
     approximate: Annotated[bool, typer.Option(help="Also detail: fast, with what it changes")] = False,
     rounds: Annotated[int, typer.Option(min=2, max=100, help="Rounds of each row")] = 5,
-    minutes: Annotated[float, typer.Option(min=0, help="After these no noisy row is run again")] = 12.0,
+    minutes: Annotated[float, typer.Option(min=0, help="No more rounds after these")] = 11.0,
     size: Annotated[str, typer.Option(help="full, or small to try the bench itself")] = "full",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     out: Annotated[

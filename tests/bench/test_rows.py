@@ -3,8 +3,8 @@ import pytest
 from streamqa.bench.grid import Cell
 from streamqa.bench.plain import PlainAnswer
 from streamqa.bench.products import Product, Shape
+from streamqa.bench.rounds import Attempt, Settled
 from streamqa.bench.rows import About, Samples, as_row, slopes
-from streamqa.bench.stats import Attempt, Settled
 
 CELL = Cell(1, 4, 3, 2, 1.0)
 ANSWER = PlainAnswer((7, 8, 9), (1.0, 1.25, 1.5, 1.75))

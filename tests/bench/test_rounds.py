@@ -2,30 +2,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from streamqa.bench.stats import (
+from streamqa.bench.rounds import (
     Attempt,
     interleaved,
     paired_ratio,
-    percentile,
+    quartile_spread,
     settle,
     slope_percent,
-    spread,
 )
 
 
-def test_percentiles_lie_between_ranks() -> None:
-    assert percentile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.5
-    assert percentile([1.0, 2.0, 3.0], 0.0) == 1.0
-    assert percentile([1.0, 2.0, 3.0], 1.0) == 3.0
-    assert percentile([7.0], 0.95) == 7.0
-    with pytest.raises(ValueError, match="no values"):
-        percentile([], 0.5)
-
-
 def test_spread_is_the_interquartile_range_over_the_median() -> None:
-    assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(2 / 3)
-    assert spread([2.0, 2.0, 2.0]) == 0.0
-    assert spread([1.0, 1.0, 1.0, 1.0, 100.0]) == 0.0  # one bad round says nothing
+    assert quartile_spread([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(2 / 3)
+    assert quartile_spread([2.0, 2.0, 2.0]) == 0.0
+    assert quartile_spread([1.0, 1.0, 1.0, 1.0, 100.0]) == 0.0  # one bad round says nothing
 
 
 def test_what_slows_a_whole_round_down_leaves_its_ratio_alone() -> None:
@@ -90,6 +80,15 @@ def test_rounds_go_forth_and_back() -> None:
 
     said: list[str] = []
     tasks = {name: lambda number, name=name: task(name, number) for name in "ab"}
-    assert interleaved(tasks, [0, 1, 2], said.append) == {"a": [0.5, 1.5, 2.5], "b": [0.5, 1.5, 2.5]}
+    assert interleaved(tasks, [0, 1, 2], said.append, lambda: False) == {
+        "a": [0.5, 1.5, 2.5],
+        "b": [0.5, 1.5, 2.5],
+    }
     assert done == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2)]
     assert said == ["round 1/3", "round 2/3", "round 3/3"]
+
+
+def test_rounds_end_with_the_time_but_three_there_are() -> None:
+    left = iter([True, False])
+    found = interleaved({"a": float}, range(10), lambda _: None, lambda: next(left))
+    assert found == {"a": [0.0, 1.0, 2.0, 3.0]}

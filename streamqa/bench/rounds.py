@@ -1,4 +1,4 @@
-"""Medians, spreads and paired ratios; what is noisy, and when it is measured again. No clock, no torch."""
+"""Rounds that take turns: their ratios, what is noisy, and when it is measured again. No clock, no torch."""
 
 from __future__ import annotations
 
@@ -7,25 +7,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
+from streamqa.bench.statistics import fit, quantile
+
 NOISY = 0.15  # a spread above it
+LEAST = 3  # rounds, however long they take
 AGAIN = 3  # times that a noisy row is measured again
 Key = TypeVar("Key", bound=Hashable)
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Linear between the nearest ranks; `share` from 0 to 1."""
-    if not values:
-        raise ValueError("no values, no percentile")
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
-
-
-def spread(values: Sequence[float]) -> float:
-    """Interquartile range over median: what half of the rounds differ by."""
-    return (percentile(values, 0.75) - percentile(values, 0.25)) / median(values)
+def quartile_spread(values: Sequence[float]) -> float:
+    """Interquartile range over median: what half of the rounds differ by; one bad round is not in it."""
+    return (quantile(values, 0.75) - quantile(values, 0.25)) / median(values)
 
 
 def paired_ratio(over: Sequence[float], under: Sequence[float]) -> float:
@@ -39,13 +31,7 @@ def slope_percent(rounds: Sequence[Mapping[float, float]]) -> float:
     Args:
         rounds: for each round, number of questions -> seconds; at least two numbers.
     """
-    slopes = []
-    for times in rounds:
-        mean_q, mean_s = sum(times) / len(times), sum(times.values()) / len(times)
-        rise = sum((q - mean_q) * (s - mean_s) for q, s in times.items())
-        run = sum((q - mean_q) ** 2 for q in times)
-        slopes.append(100 * rise / run / times[min(times)])
-    return median(slopes)
+    return median([100 * fit(list(t), list(t.values())).slope / t[min(t)] for t in rounds])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +44,7 @@ class Attempt:
     @property
     def spread(self) -> float:
         """Of its rounds."""
-        return spread(self.seconds)
+        return quartile_spread(self.seconds)
 
     @property
     def noisy(self) -> bool:
@@ -93,7 +79,10 @@ def settle(
 
 
 def interleaved(
-    tasks: Mapping[Key, Callable[[int], float]], numbers: Sequence[int], say: Callable[[str], None]
+    tasks: Mapping[Key, Callable[[int], float]],
+    numbers: Sequence[int],
+    say: Callable[[str], None],
+    may_go_on: Callable[[], bool],
 ) -> dict[Key, list[float]]:
     """Seconds of every task in every round; every second round goes through them backwards (A B B A).
 
@@ -101,10 +90,14 @@ def interleaved(
         tasks: each is called with the number of the round.
         numbers: of the rounds.
         say: takes lines of progress.
+        may_go_on: asked before each round but the first `LEAST`.
     """
     found: dict[Key, list[float]] = {key: [] for key in tasks}
-    for number in numbers:
-        say(f"round {number + 1}/{numbers[-1] + 1}")
+    for done, number in enumerate(numbers):
+        if done >= LEAST and not may_go_on():
+            say(f"time is up after {done} rounds")
+            break
+        say(f"round {done + 1}/{len(numbers)}")
         order = list(tasks) if number % 2 == 0 else list(tasks)[::-1]
         for key in order:
             found[key].append(tasks[key](number))
