@@ -1,37 +1,17 @@
-"""Rounds that take turns: their ratios, what is noisy, and when it is measured again. No clock, no torch."""
+"""Rounds that take turns; what is noisy, and when it is measured again. No clock, no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TypeVar
 
-from streamqa.bench.statistics import fit, quantile
+from streamqa.bench.stats import spread
 
 NOISY = 0.15  # a spread above it
 LEAST = 3  # rounds, however long they take
 AGAIN = 3  # times that a noisy row is measured again
 Key = TypeVar("Key", bound=Hashable)
-
-
-def quartile_spread(values: Sequence[float]) -> float:
-    """Interquartile range over median: what half of the rounds differ by; one bad round is not in it."""
-    return (quantile(values, 0.75) - quantile(values, 0.25)) / median(values)
-
-
-def paired_ratio(over: Sequence[float], under: Sequence[float]) -> float:
-    """Median of the rounds' own ratios: what slows a whole round down slows both sides of it."""
-    return median([a / b for a, b in zip(over, under, strict=True)])
-
-
-def slope_percent(rounds: Sequence[Mapping[float, float]]) -> float:
-    """What a question adds, in percent of the time with the fewest questions: median over paired rounds.
-
-    Args:
-        rounds: for each round, number of questions -> seconds; at least two numbers.
-    """
-    return median([100 * fit(list(t), list(t.values())).slope / t[min(t)] for t in rounds])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +24,7 @@ class Attempt:
     @property
     def spread(self) -> float:
         """Of its rounds."""
-        return quartile_spread(self.seconds)
+        return spread(self.seconds)
 
     @property
     def noisy(self) -> bool:

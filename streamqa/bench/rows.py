@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from streamqa.bench.grid import Cell
 from streamqa.bench.products import Product, Work, total_flop
-from streamqa.bench.rounds import Settled, paired_ratio, quartile_spread, slope_percent
-from streamqa.bench.statistics import quantile
+from streamqa.bench.rounds import Settled
+from streamqa.bench.stats import paired_ratio, percentile, slope_percent, spread
 
 if TYPE_CHECKING:
     from streamqa.bench.plain import PlainAnswer
@@ -69,8 +69,8 @@ def as_row(cell: Cell, settled: Settled, samples: Samples, about: About) -> dict
         "draft_acceptance": cell.draft_acceptance,
         "frames_per_s": _rounded(work.frames / call_s),
         "answers_per_s": _rounded(work.prompts / call_s),
-        "p50_ms": round(quantile(calls_ms, 0.5), 2),
-        "p95_ms": round(quantile(calls_ms, 0.95), 2),
+        "p50_ms": round(percentile(calls_ms, 0.5), 2),
+        "p95_ms": round(percentile(calls_ms, 0.95), 2),
         "tflops": _rounded(flop / call_s / 1e12),
         "percent_of_ceiling": round(100 * about.ceiling_s / call_s, 1),
         "percent_of_ceiling_linear": round(100 * about.ceiling_linear_s / call_s, 1),
@@ -105,7 +105,7 @@ def slopes(rows: Sequence[Cell], samples: Samples) -> list[dict[str, Any]]:
                 "draft_acceptance": alike.draft_acceptance,
                 "questions": [cell.questions for cell in cells],
                 "percent_of_a_frame": round(median(each), 2),
-                "spread": round(quartile_spread(each), 4) if all(value > 0 for value in each) else None,
+                "spread": round(spread(each), 4) if all(value > 0 for value in each) else None,
             }
         )
     return found

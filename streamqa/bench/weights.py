@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -25,7 +24,6 @@ from streamqa.model.moondream.config import (
 )
 from streamqa.model.moondream.model import TASKS, Moondream
 from streamqa.model.moondream.network import Network
-from streamqa.model.moondream.tokenizer import TextTokenizer
 from streamqa.types import ModelInfo
 
 SIZES = ("full", "small")
@@ -106,8 +104,6 @@ def _scale(name: str, shape: torch.Size) -> float:
 class WordTokenizer:
     """Ids as words: `w70 w512`. Any ids become text and come back as they were; other words are hashed."""
 
-    control_ids: frozenset[int] = frozenset()
-
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
 
@@ -136,6 +132,4 @@ def random_model(config: MoondreamConfig, weights: Mapping[str, Tensor]) -> Moon
     wte = weights["text.wte"]
     name = str(wte.dtype).removeprefix("torch.")
     info = ModelInfo("moondream2", "random weights", str(wte.device), name, TASKS)
-    # It is asked for `encode` and `decode` only.
-    tokenizer = cast(TextTokenizer, WordTokenizer(config.text.vocab_size))
-    return Moondream(network, tokenizer, info)
+    return Moondream(network, WordTokenizer(config.text.vocab_size), info)
