@@ -11,6 +11,7 @@ from streamqa.capture.buffer import FrameBuffer
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import SourceSpec
 from streamqa.capture.supervisor import Supervisor
+from streamqa.engine.asking import refuse_unanswerable
 from streamqa.engine.engine import Engine, EngineSettings
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
@@ -45,6 +46,13 @@ class Pipeline:
     """One running line."""
 
     def __init__(self, parts: Parts) -> None:
+        """Asks the model whether it could answer the questions; starts nothing.
+
+        Raises:
+            ModelError: it could not; the message names each such question and why.
+            ConfigError: a source is of no known kind.
+        """
+        refuse_unanswerable(parts.model, parts.questions)
         self._writer = RecordWriter(parts.log, parts.sinks, parts.metrics)
         # A recording's unread frames fill one batch, while the one before it is in the model.
         self._buffer = FrameBuffer(parts.metrics, min(_MOST_WAITING, max(2, parts.model.info.max_frames)))

@@ -23,6 +23,7 @@ def answer_all(parts: Parts, stop: threading.Event) -> dict[str, StreamQAError]:
         The sources that gave nothing or ended badly; what was answered before stays answered.
 
     Raises:
+        ModelError: the model could not answer a question, whatever the picture; nothing was opened.
         StreamQAError: the line itself failed (the log cannot be written).
     """
     failures: dict[str, StreamQAError] = {}

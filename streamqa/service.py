@@ -71,6 +71,7 @@ async def run_service(
     `on_ready` gets the page's address once subscribers can connect; then the first frame is read.
 
     Raises:
+        ModelError: the model could not answer a question, whatever the picture; nothing was started.
         StreamQAError: the line failed (the log cannot be written).
     """
     loop = asyncio.get_running_loop()

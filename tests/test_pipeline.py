@@ -9,14 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from streamqa.capture.source import KINDS, Picture, SourceSpec
-from streamqa.errors import SourceEnded
+from streamqa.errors import ModelError, SourceEnded
 from streamqa.metrics import Metrics
 from streamqa.model.health import Health
 from streamqa.pipeline import Parts, Pipeline
 from streamqa.sinks.base import Logged
 from streamqa.sinks.log import AnswerLog
 from streamqa.testing import ScriptedModel
-from tests.clips import PERSON, bright_model, bright_when
+from streamqa.types import Generation, Request
+from tests.clips import PERSON, bright_model, bright_when, brightness
 
 
 class Kept:
@@ -193,3 +194,29 @@ def test_many_hung_sources_and_a_stuck_model_stop_in_the_time_of_one(
         took_s = time.monotonic() - began_s
         free.set()
     assert took_s < 2.5
+
+
+def test_a_question_that_the_model_could_not_answer_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    model = ScriptedModel(lambda image, prompt: True, refuses=lambda prompt: "1130 tokens, room for 411")
+    with closing(AnswerLog(":memory:")) as log:
+        with pytest.raises(ModelError, match="cannot answer question 'person': 1130 tokens, room for 411"):
+            Pipeline(Parts((PERSON,), (SourceSpec("a", str(tmp_path)),), model, log, (), Metrics()))
+        assert log.last_seq == 0
+    assert model.batches == []
+
+
+def test_each_source_has_its_detail_and_its_priority(tmp_path: Path) -> None:
+    seen: list[tuple[bool, str]] = []
+
+    class Looking(ScriptedModel):
+        def answer(self, requests: Sequence[Request]) -> list[list[Generation]]:
+            looked_at = [request for request in requests if request.image is not None]
+            seen.extend((bool(request.image.mean() > 127), request.detail) for request in looked_at)
+            return super().answer(requests)
+
+    white = bright_when(tmp_path / "w.mp4", lambda t_s: True)
+    black = bright_when(tmp_path / "b.mp4", lambda t_s: False)
+    fast = SourceSpec("w", str(white), detail="fast", priority=1)
+    run([SourceSpec("b", str(black)), fast], Looking(brightness))
+    assert set(seen) == {(True, "fast"), (False, "full")}
+    assert len(seen) == 20

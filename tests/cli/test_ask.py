@@ -98,6 +98,15 @@ def test_special_token_texts_in_a_question_are_only_text() -> None:
     assert len(result.stdout.splitlines()) == 3
 
 
+def test_a_question_beyond_the_model_s_context_is_told_before_anything_is_answered() -> None:
+    result = streamqa("ask", CLIP, "--model", "tiny", "-q", "Is there a person? " + "really " * 280)
+    assert result.returncode == 4
+    assert result.stdout == ""
+    (line,) = [line for line in result.stderr.splitlines() if "cannot answer" in line]
+    assert "question 'q1'" in line
+    assert "tokens" in line
+
+
 def test_control_characters_in_a_question_are_refused() -> None:
     result = streamqa("ask", CLIP, "--model", "tiny", "-q", "Is\x1b[2J there a person?")
     assert result.returncode == 2
