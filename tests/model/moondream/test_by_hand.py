@@ -125,6 +125,21 @@ def test_eos_just_beyond_the_cap_is_not_looked_for(brief: Subject) -> None:
     assert sum(count for n, count in lengths.items() if n) >= 5
 
 
+@pytest.mark.parametrize("room", [1, 2, 5])
+def test_the_context_is_a_cap_too(toy_dir: Path, tmp_path: Path, room: int) -> None:
+    toy = json.loads((toy_dir / "config.json").read_text())
+    sizes = small_config(toy, n_heads=4, n_kv_heads=2)
+    weights = random_weights(MoondreamConfig.from_dict(sizes), 3)
+    weights["text.lm_head.bias"][EOS] -= LIKED
+    subject = open_subject(write_checkpoint(tmp_path, weights, sizes))
+    words = "x" * (sizes["text"]["max_context"] - subject.plain.config.prefix_len - 5 - room)
+    want = subject.expected(1, Prompt(words, max_tokens=room))
+    drafts = ([], want.ids, [*want.ids, 50, 51, 52], want.ids[:1], [60] * 99)
+    prompts = tuple(Prompt(words, max_tokens=500, draft=subject.text(draft)) for draft in drafts)
+    for got in subject.model.answer([Request(subject.picture(1), prompts)])[0]:
+        assert (subject.encode(got.text), got.tokens, got.finish) == (want.ids, room, "length")
+
+
 def test_as_many_objects_as_allowed_is_a_cap(toy_dir: Path, tmp_path: Path) -> None:
     toy = json.loads((toy_dir / "config.json").read_text())
     sizes = small_config(toy, n_heads=4, n_kv_heads=2)
