@@ -72,7 +72,9 @@ def compare(subject: Subject, number: int | None, prompt: Prompt, got: Generatio
     about = (subject.name, number, prompt)
     if prompt.options:
         assert got.finish == "scored", about
-        assert got.option_probs == pytest.approx(want.option_probs, abs=1e-4, rel=1e-3), about
+        # These models write no option of several letters with a probability near 1e-4: compare the ratio too.
+        assert got.option_probs == pytest.approx(want.option_probs, abs=1e-15, rel=5e-3), about
+        assert max(abs(a - b) for a, b in zip(got.option_probs, want.option_probs, strict=True)) <= 1e-4
         return False
     assert got.finish in ("eos", "length"), (about, got.error)
     found, sure = traced(subject, prompt, got), want.sure(TIE)
