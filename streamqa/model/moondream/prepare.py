@@ -39,12 +39,17 @@ def prepare(network: Network) -> None:
     Afterwards the network computes, but its state dict is not that of a checkpoint any more.
     """
     if network.device.type == "cpu" and network.dtype == torch.bfloat16 and has_onednn():
-        network.text.slot_step = network.vision.slot_step = CPU_SLOT_STEP
-        network.vision.crops_per_pass = 1
-        _pair(network)
-        for layer in dense_layers(network):
-            layer.kernel = OneDnnKernel(layer.weight.data, layer.bias)
-            layer.weight = nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
+        lay_out(network)
+
+
+def lay_out(network: Network) -> None:
+    """The layout of the CPU, in bfloat16 or float32: `prepare` decides where it pays."""
+    network.text.slot_step = network.vision.slot_step = CPU_SLOT_STEP
+    network.vision.crops_per_pass = 1
+    _pair(network)
+    for layer in dense_layers(network):
+        layer.kernel = OneDnnKernel(layer.weight.data, layer.bias)
+        layer.weight = nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
 
 
 def has_onednn() -> bool:

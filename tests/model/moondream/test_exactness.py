@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from streamqa.model.moondream.config import MoondreamConfig
+from streamqa.model.moondream.prepare import has_onednn, lay_out
 from streamqa.types import Generation, Prompt
 from tests.model.moondream.subjects import (
     GOLDEN,
@@ -35,7 +36,7 @@ from tests.model.moondream.subjects import (
 TIE = 1e-3
 ROUNDINGS = 4.0  # of the largest logit: the most measured in bfloat16 is 1.73
 NAMES = ["golden", "gqa", "mqa"]
-BLOCKS, BATCHES = 10, 36  # per model; the default run takes the first block
+BLOCKS, BATCHES = 10, 24  # per model; the default run takes the first block
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +112,9 @@ def test_plain_decoding_is_the_reference(golden: Any, subjects: dict[str, Subjec
     assert row.ids == golden.data["text_only"]["generated_ids"]
 
 
-def run_block(subject: Subject, block: int) -> Counter[str]:
+def run_block(subject: Subject, block: int, batches: int = BATCHES) -> Counter[str]:
     count: Counter[str] = Counter()
-    for n in range(BATCHES):
+    for n in range(batches):
         rng = random.Random(f"{subject.name} {block} {n}")
         for number, prompt, got in answered(subject, random_batch(subject, rng)):
             count["near ties"] += compare(subject, number, prompt, got)
@@ -145,10 +146,33 @@ def test_any_batch_and_any_draft_whole(subjects: dict[str, Subject], name: str, 
     check_counts(run_block(subjects[name], block))
 
 
-def flips(path: Path, seeds: range) -> tuple[int, list[float]]:
+needs_onednn = pytest.mark.skipif(not has_onednn(), reason="this torch cannot lay weights out for the CPU")
+
+
+@needs_onednn
+@pytest.mark.parametrize("name", NAMES)
+def test_the_layout_of_the_cpu_changes_nothing(directories: dict[str, Path], name: str) -> None:
+    subject = open_subject(directories[name])
+    lay_out(subject.model.network)
+    count = run_block(subject, block=-1, batches=8)
+    assert count["near ties"] <= 0.05 * count["rows"]
+
+
+@needs_onednn
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_layout_of_the_cpu_changes_nothing_whole(directories: dict[str, Path], name: str) -> None:
+    subject = open_subject(directories[name])
+    lay_out(subject.model.network)
+    check_counts(run_block(subject, block=-2, batches=80))
+
+
+def flips(path: Path, batches: int, *, laid_out: bool) -> tuple[int, list[float]]:
     """Rows compared with plain decoding in bfloat16, and the margin of the first choice of each that differs."""
     subject, rows, margins = open_subject(path, torch.bfloat16), 0, []
-    for n in seeds:
+    if laid_out:
+        lay_out(subject.model.network)
+    for n in range(batches):
         rng = random.Random(f"bfloat16 {subject.name} {n}")
         for number, prompt, got in answered(subject, random_batch(subject, rng)):
             if prompt.options:
@@ -160,19 +184,28 @@ def flips(path: Path, seeds: range) -> tuple[int, list[float]]:
     return rows, sorted(margins)
 
 
-def check_flips(path: Path, seeds: range) -> None:
-    rows, margins = flips(path, seeds)
-    print(path.name, rows, [round(margin, 2) for margin in margins])
+def check_flips(path: Path, batches: int, *, laid_out: bool) -> None:
+    rows, margins = flips(path, batches, laid_out=laid_out)
+    print(path.name, laid_out, rows, [round(margin, 2) for margin in margins])
     assert len(margins) <= 0.25 * rows
     assert max(margins, default=0) <= ROUNDINGS
 
 
+LAYOUTS = [False, pytest.param(True, marks=needs_onednn)]
+
+
+@pytest.mark.parametrize("laid_out", LAYOUTS)
 @pytest.mark.parametrize("name", NAMES)
-def test_bfloat16_flips_only_what_was_hardly_chosen(directories: dict[str, Path], name: str) -> None:
-    check_flips(directories[name], range(10))
+def test_bfloat16_flips_only_what_was_hardly_chosen(
+    directories: dict[str, Path], name: str, laid_out: bool
+) -> None:
+    check_flips(directories[name], 3, laid_out=laid_out)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("laid_out", LAYOUTS)
 @pytest.mark.parametrize("name", NAMES)
-def test_bfloat16_flips_only_what_was_hardly_chosen_whole(directories: dict[str, Path], name: str) -> None:
-    check_flips(directories[name], range(100))
+def test_bfloat16_flips_only_what_was_hardly_chosen_whole(
+    directories: dict[str, Path], name: str, laid_out: bool
+) -> None:
+    check_flips(directories[name], 50, laid_out=laid_out)
