@@ -28,7 +28,7 @@ class Outcome:
     said: list[list[Generation]]  # for every request one generation for each prompt
     failed: bool = False  # whether some call failed
     halved: dict[str, int] = field(default_factory=dict)  # how often, by cause: "memory" or "error"
-    fits: int | None = None  # after memory ran out: the most frames that went through at once
+    fits: int | None = None  # after memory ran out, or a death: the most frames to hand over next
 
 
 def ask(
@@ -76,6 +76,7 @@ class _Asking:
         self._until_ns: int | None = None  # when to give up, once something has failed
         self._largest = 0  # frames of the largest call that was answered
         self._memory = self._alone = False  # whether memory ran out; whether it did for a single frame
+        self._died_of = 0  # frames in the largest call that the model did not survive
         self.failed = False
         self.halved: dict[str, int] = {}
 
@@ -83,8 +84,11 @@ class _Asking:
     def fits(self) -> int | None:
         """The most frames that went through, where memory ran out because of their number.
 
-        A single frame that does not fit was too large itself, and says nothing about smaller ones.
+        A single frame that does not fit was too large itself, and says nothing about smaller ones. What a process
+        died of nobody knows; it may have been killed for its memory, and the same again would kill the next one.
         """
+        if self._died_of > 1:
+            return self._died_of // 2
         return max(1, self._largest) if self._memory and not self._alone else None
 
     def pieces(self, requests: Sequence[Request]) -> list[list[Generation]]:
@@ -97,6 +101,7 @@ class _Asking:
                 raise ModelError("the model gave another number of answers than it was asked for")
         except ModelLost as error:
             self.failed = True
+            self._died_of = max(self._died_of, len(requests))
             return _failures(requests, str(error))
         # The supervisor of the model: whatever it raises is reported in the answers of the frames at fault.
         except Exception as error:

@@ -22,7 +22,21 @@ import numpy.typing as npt
 
 from streamqa.types import NS_PER_S
 
-Cost: TypeAlias = Callable[[float, float], float]  # (frames, prompts) -> ns until they are answered
+
+class Work(NamedTuple):
+    """What a frame, or a batch, asks of the model."""
+
+    frames: float
+    prompts: float
+    size: float  # megapixels that are looked at, each frame's at most 1: models scale down what is larger
+
+    def plus(self, other: Work) -> Work:
+        """Both together."""
+        return Work(self.frames + other.frames, self.prompts + other.prompts, self.size + other.size)
+
+
+NOTHING = Work(0, 0, 0)
+Cost: TypeAlias = Callable[[Work], float]  # ns from handing it over to its answers
 
 # Beyond deadlines a batch grows only as long as that pays: until the fixed cost is a fifth of it.
 PAYS = 5
@@ -42,7 +56,7 @@ class Candidate(NamedTuple):
 
     priority: int
     deadline_ns: int | None  # monotonic clock; None: a recording, which can wait
-    prompts: int  # due on it; 0: it costs nothing
+    work: Work  # without prompts it costs nothing
 
 
 def batch_size(
@@ -59,24 +73,27 @@ def batch_size(
     those of a higher one. And a frame that could not meet its deadline even alone is late whatever happens: it lets
     others join while that pays, but none of a lower priority.
     """
-    taken = frames = prompts = 0
+    taken, work = 0, NOTHING
     higher_ns = own_ns = float("inf")  # until when the batch must end, for higher priorities and for this one
     priority: int | None = None
     late = False  # whether something in it is
     for candidate in candidates:
-        if candidate.prompts:
+        if candidate.work.prompts:
             if priority is not None and candidate.priority != priority:
                 higher_ns, own_ns = min(higher_ns, own_ns), float("inf")
                 if late:
                     break
             bound_ns, is_late = _bound(candidate, now_ns, cost)
-            if frames:
-                ends_ns = now_ns + cost(frames + 1, prompts + candidate.prompts)
-                free = frames + 1 <= needed(candidate.priority)
-                if frames >= limit or ends_ns > (higher_ns if free else min(higher_ns, own_ns, bound_ns)):
+            more = work.plus(candidate.work)
+            if work.frames:
+                ends_ns = now_ns + cost(more)
+                free = more.frames <= needed(candidate.priority)
+                if work.frames >= limit or ends_ns > (
+                    higher_ns if free else min(higher_ns, own_ns, bound_ns)
+                ):
                     break
-            frames, prompts = frames + 1, prompts + candidate.prompts
-            own_ns, late, priority = min(own_ns, bound_ns), late or is_late, candidate.priority
+            work, own_ns = more, min(own_ns, bound_ns)
+            late, priority = late or is_late, candidate.priority
         taken += 1
     return taken
 
@@ -85,10 +102,10 @@ def _bound(candidate: Candidate, now_ns: int, cost: Cost) -> tuple[float, bool]:
     """Until when a batch with this frame has to end, and whether that is later than its deadline."""
     if candidate.deadline_ns is None:
         return float("inf"), False
-    alone_ns = cost(1, candidate.prompts)
+    alone_ns = cost(candidate.work)
     if now_ns + alone_ns <= candidate.deadline_ns:
         return candidate.deadline_ns, False
-    return now_ns + max(alone_ns, PAYS * cost(0, 0)), True
+    return now_ns + max(alone_ns, PAYS * cost(NOTHING)), True
 
 
 class _Demand(NamedTuple):
@@ -96,7 +113,7 @@ class _Demand(NamedTuple):
 
     priority: int
     every_ns: int
-    prompts: int
+    work: Work  # of one frame
     seen_ns: int
 
 
@@ -108,19 +125,25 @@ class Load:
 
     def saw(self, source: str, candidate: Candidate, every_ns: int, now_ns: int) -> None:
         """A live source offered a frame; the next one comes `every_ns` after it."""
-        self._demands[source] = _Demand(candidate.priority, every_ns, candidate.prompts, now_ns)
+        self._demands[source] = _Demand(candidate.priority, every_ns, candidate.work, now_ns)
 
     def needed(self, priority: int, now_ns: int, cost: Cost) -> float:
         """Frames in a batch that keeps up with all sources of at least `priority`, or, if less, pays."""
-        rate = asked = 0.0  # frames, and prompts, per ns
-        for demand in self._demands.values():
-            if demand.priority >= priority and now_ns - demand.seen_ns < _GONE_NS + 5 * demand.every_ns:
-                rate += 1 / demand.every_ns
-                asked += demand.prompts / demand.every_ns
-        if not rate:
+        there = [
+            (1 / demand.every_ns, demand.work)
+            for demand in self._demands.values()
+            if demand.priority >= priority and now_ns - demand.seen_ns < _GONE_NS + 5 * demand.every_ns
+        ]
+        if not there:
             return 0.0
-        fixed_ns = cost(0, 0)
-        each_ns = cost(1, asked / rate) - fixed_ns
+        rate = sum(frames for frames, _ in there)  # per ns
+        mean = Work(
+            1,
+            sum(frames * work.prompts for frames, work in there) / rate,
+            sum(frames * work.size for frames, work in there) / rate,
+        )
+        fixed_ns = cost(NOTHING)
+        each_ns = cost(mean) - fixed_ns
         rate *= _SPARE
         keeps_up = rate * fixed_ns / (1 - rate * each_ns) if rate * each_ns < 1 else float("inf")
         return min(keeps_up, (PAYS - 1) * fixed_ns / each_ns if each_ns else float("inf"))
@@ -147,7 +170,7 @@ class Room:
 
 
 class Costs:
-    """What a batch costs: a fixed part, one for each frame, one for each prompt; learned, never negative.
+    """What a batch costs: a fixed part, and one for each frame, prompt and megapixel; learned, never negative.
 
     A weighted least-squares fit to the newest batches, newer ones weighing more, with outliers weighted down (a
     first batch compiles, a machine hiccups). Where they say nothing, since all were of one size, half is taken
@@ -155,32 +178,32 @@ class Costs:
     """
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, float, float, float]] = deque(maxlen=_KEPT)
-        self._parts: _Vector | None = None  # ns: fixed, per frame, per prompt
+        self._seen: deque[tuple[float, float, float, float, float]] = deque(maxlen=_KEPT)
+        self._parts: _Vector | None = None  # ns: fixed, per frame, per prompt, per megapixel
         self._new = 0  # batches seen since they were computed
 
-    def observe(self, frames: int, prompts: int, took_ns: float) -> None:
-        """A batch of `frames` with `prompts` in all was answered `took_ns` after it was handed over."""
-        self._seen.append((1.0, float(frames), float(prompts), float(took_ns)))
+    def observe(self, work: Work, took_ns: float) -> None:
+        """A batch was answered `took_ns` after it was handed over."""
+        self._seen.append((1.0, *work, float(took_ns)))
         self._new += 1
 
-    def predict(self, frames: float, prompts: float) -> float:
-        """ns from handing over such a batch to its answers; 0 while nothing is known. (0, 0): the fixed part."""
+    def predict(self, work: Work) -> float:
+        """ns from handing it over to its answers; 0 while nothing is known. Of `NOTHING`: the fixed part."""
         if not self._seen:
             return 0.0
         # A fit takes a few tenths of a millisecond: once much is known, not after every batch.
         if self._parts is None or self._new > len(self._seen) // 8:
             self._new, seen = 0, np.array(self._seen)
-            self._parts = _fit(seen[:, :3], seen[:, 3])
-        fixed, per_frame, per_prompt = self._parts
-        return float(fixed + frames * per_frame + prompts * per_prompt)
+            self._parts = _fit(seen[:, :-1], seen[:, -1])
+        fixed, *parts = self._parts.tolist()
+        return float(fixed + sum(part * amount for part, amount in zip(parts, work, strict=True)))
 
 
 def _fit(shapes: _Vector, took: _Vector) -> _Vector:
-    """The three parts, (3,) in ns, of batches of shapes (n, 3) that took (n,) ns."""
+    """The parts, (4,) in ns, of batches of shapes (n, 4) that took (n,) ns."""
     age: _Vector = _FADE ** np.arange(len(took) - 1, -1, -1, dtype=np.float64)
     typical = float(np.median(took / shapes[:, 1]))
-    prior = np.array([typical / 2, typical / 2, 0.0])
+    prior = np.array([typical / 2, typical / 2, 0.0, 0.0])
     weights = age
     parts = prior
     for _ in range(_ROUNDS):
@@ -193,13 +216,13 @@ def _fit(shapes: _Vector, took: _Vector) -> _Vector:
 
 def _positive(shapes: _Vector, took: _Vector, weights: _Vector, prior: _Vector) -> _Vector:
     """A weighted ridge fit around `prior` in which no part is negative: those that would be are left out."""
-    used = np.ones(3, bool)
-    parts = np.zeros(3)
+    used = np.ones(len(prior), bool)
+    parts = np.zeros(len(prior))
     while used.any():
         part = shapes[:, used]
         square = part.T @ (part * weights[:, None]) + _PRIOR * np.eye(int(used.sum()))
         rest = part.T @ (weights * (took - part @ prior[used]))
-        parts = np.zeros(3)
+        parts = np.zeros(len(prior))
         parts[used] = prior[used] + np.linalg.solve(square, rest)
         if (parts >= 0).all():
             break

@@ -13,18 +13,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
-from typing import NamedTuple, Protocol
+from functools import cache, reduce
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from streamqa.capture.buffer import Choose, Offer
 from streamqa.engine.asking import Outcome, ask, lost
-from streamqa.engine.batching import Candidate, Costs, Load, Room, batch_size
+from streamqa.engine.batching import NOTHING, Candidate, Costs, Load, Room, Work, batch_size
 from streamqa.engine.flight import Flight
 from streamqa.engine.schedule import Schedule
 from streamqa.engine.tracks import Job, Stamps, Tracks
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
 from streamqa.types import Answer, Detail, Frame, Question, Request, utc_now
+
+if TYPE_CHECKING:
+    from streamqa.types import Image
 
 _LOOK_UP_S = 0.2  # how often an idle engine looks at its stop event
 
@@ -160,10 +163,14 @@ class Engine:
                     return
                 gated.add(frame.source)
             every_ns = min((question.every_ns for question in due), default=0)
-            candidate = Candidate(priority, frame.received_ns + every_ns if live else None, len(due))
+            work = _work(frame.image, self._detail(frame.source), len(due))
+            candidate = Candidate(priority, frame.received_ns + every_ns if live else None, work)
             if live and due:
                 self._load.saw(frame.source, candidate, every_ns, now_ns)
             yield candidate
+
+    def _detail(self, source: str) -> Detail:
+        return self._settings.details.get(source, "full")
 
     def _planned(self, frames: Sequence[Frame]) -> _Batch:
         """Everything due on `frames`; from here on an answer is owed for each."""
@@ -174,9 +181,8 @@ class Engine:
             if (due := self.schedule.due(frame.source, frame.t_ns))
         )
         self._inside.update(job.frame.source for job in jobs)
-        details = self._settings.details
         requests = tuple(
-            Request(job.frame.image, prompts, details.get(job.frame.source, "full"))
+            Request(job.frame.image, prompts, self._detail(job.frame.source))
             for job in jobs
             if (prompts := job.prompts)
         )
@@ -213,7 +219,8 @@ class Engine:
         if outcome.failed:
             self._metrics.model_errors.inc()
         else:
-            self._costs.observe(len(batch.requests), sum(len(r.prompts) for r in batch.requests), took_ns)
+            works = [_work(r.image, r.detail, len(r.prompts)) for r in batch.requests if r.image is not None]
+            self._costs.observe(reduce(Work.plus, works, NOTHING), took_ns)
             self._room.held()
         if outcome.fits is not None:
             self._room.shrink(outcome.fits)
@@ -236,3 +243,8 @@ class Engine:
         for batch in flight.abandon():
             outcome = lost(batch.requests, "stopped before the model had answered")
             self._hand_on([(batch, _Landing(outcome, self._clocks.monotonic_ns(), self._clocks.utc()))])
+
+
+def _work(image: Image, detail: Detail, prompts: int) -> Work:
+    height, width, _ = image.shape
+    return Work(1, prompts, 0.0 if detail == "fast" else min(1.0, height * width / 1e6))

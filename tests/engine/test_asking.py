@@ -71,6 +71,8 @@ def test_a_model_that_is_lost_is_not_asked_again() -> None:
     assert len(model.batches) == 1
     assert (outcome.failed, outcome.halved) == (True, {})
     assert outcome.said[0][0].error == "the worker died"
+    assert outcome.fits == 4  # it may have been killed for its memory
+    assert ask(model, [request(3)]).fits is None
 
 
 def test_a_model_that_dies_of_one_half_is_asked_about_the_other() -> None:

@@ -1,20 +1,26 @@
 import random
+from collections.abc import Sequence
+from functools import reduce
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamqa.engine.batching import PAYS, Candidate, Costs, Load, Room, batch_size
+from streamqa.engine.batching import NOTHING, PAYS, Candidate, Cost, Costs, Load, Room, Work, batch_size
 
 SECOND = 1_000_000_000
 
 
-def cost(fixed_s: float, frame_s: float, prompt_s: float = 0.0):
-    return lambda frames, prompts: (fixed_s + frames * frame_s + prompts * prompt_s) * SECOND
+def cost(fixed_s: float, frame_s: float, prompt_s: float = 0.0) -> Cost:
+    return lambda work: (fixed_s + work.frames * frame_s + work.prompts * prompt_s) * SECOND
 
 
 def due(in_s: float | None, priority: int = 0, prompts: int = 1) -> Candidate:
-    return Candidate(priority, None if in_s is None else round(in_s * SECOND), prompts)
+    return Candidate(priority, None if in_s is None else round(in_s * SECOND), Work(1, prompts, 0.3))
+
+
+def together(candidates: Sequence[Candidate]) -> Work:
+    return reduce(Work.plus, [candidate.work for candidate in candidates], NOTHING)
 
 
 # batch_size
@@ -85,14 +91,14 @@ def test_no_batch_makes_late_what_could_have_been_in_time(
     price = cost(fixed_s, frame_s, prompt_s)
     size = batch_size(offered, limit, 0, price)
     assert size >= min(1, len(offered))
-    taken = [candidate for candidate in offered[:size] if candidate.prompts]
+    taken = [candidate for candidate in offered[:size] if candidate.work.prompts]
     assert len(taken) <= limit
-    took_ns = price(len(taken), sum(candidate.prompts for candidate in taken))
+    took_ns = price(together(taken))
     for candidate in taken:
-        if candidate.deadline_ns is not None and price(1, candidate.prompts) <= candidate.deadline_ns:
+        if candidate.deadline_ns is not None and price(candidate.work) <= candidate.deadline_ns:
             assert took_ns <= candidate.deadline_ns
     if len(taken) < limit and size < len(offered):  # and it is not smaller than it must be
-        more = price(len(taken) + 1, sum(c.prompts for c in taken) + offered[size].prompts)
+        more = price(together([*taken, offered[size]]))
         bounds = [c.deadline_ns for c in (*taken, offered[size]) if c.deadline_ns is not None]
         assert bounds
         assert more > min(bounds)
@@ -135,7 +141,7 @@ def learned(parts: tuple[float, float, float], sizes: list[tuple[int, int]], cha
     (fixed, frame, prompt), costs = parts, Costs()
     for frames, prompts in sizes:
         took = (fixed + frames * frame + prompts * prompt) * (1 + chance.uniform(-0.02, 0.02))
-        costs.observe(frames, prompts, took)
+        costs.observe(Work(frames, prompts, 0.3 * frames), took)
     return costs
 
 
@@ -148,18 +154,30 @@ def test_costs_are_learned_from_batches_of_many_sizes(
     costs = learned((fixed, frame, prompt), sizes, chance)
     for frames, prompts in ((1, 1), (4, 8), (8, 32)):
         true = fixed + frames * frame + prompts * prompt
-        assert costs.predict(frames, prompts) == pytest.approx(true, rel=0.15)
+        assert costs.predict(Work(frames, prompts, 0.3 * frames)) == pytest.approx(true, rel=0.15)
+
+
+def test_large_pictures_and_small_ones_are_told_apart() -> None:
+    costs, chance = Costs(), random.Random(2)
+    for _ in range(40):
+        small, large = chance.randint(0, 4), chance.randint(0, 4)
+        if small + large:
+            work = Work(small + large, 2 * (small + large), 0.23 * small + 1.0 * large)
+            costs.observe(work, (0.1 + small * 0.2 + large * 0.6) * SECOND * chance.uniform(0.98, 1.02))
+    for small, large in ((1, 0), (0, 1), (4, 0), (0, 4)):
+        work = Work(small + large, 2 * (small + large), 0.23 * small + 1.0 * large)
+        assert costs.predict(work) == pytest.approx((0.1 + small * 0.2 + large * 0.6) * SECOND, rel=0.1)
 
 
 def test_outliers_do_not_count() -> None:
     costs, chance = Costs(), random.Random(1)
-    costs.observe(8, 8, 60e9)  # the first batch compiles
+    costs.observe(Work(8, 8, 0), 60e9)  # the first batch compiles
     for n in range(40):
         frames = chance.randint(1, 8)
         hiccup = 10 if n % 9 == 4 else 1
-        costs.observe(frames, frames, (1e8 + frames * 5e7) * hiccup)
-    assert costs.predict(4, 4) == pytest.approx(3e8, rel=0.1)
-    assert costs.predict(1, 1) == pytest.approx(1.5e8, rel=0.15)
+        costs.observe(Work(frames, frames, 0), (1e8 + frames * 5e7) * hiccup)
+    assert costs.predict(Work(4, 4, 0)) == pytest.approx(3e8, rel=0.1)
+    assert costs.predict(Work(1, 1, 0)) == pytest.approx(1.5e8, rel=0.15)
 
 
 def test_a_machine_that_becomes_slower_is_noticed() -> None:
@@ -167,25 +185,25 @@ def test_a_machine_that_becomes_slower_is_noticed() -> None:
     for factor in (1, 3):
         for n in range(30):
             frames = 1 + n % 6
-            costs.observe(frames, frames, factor * (1e8 + frames * 5e7))
-    assert costs.predict(4, 4) == pytest.approx(9e8, rel=0.1)
+            costs.observe(Work(frames, frames, 0), factor * (1e8 + frames * 5e7))
+    assert costs.predict(Work(4, 4, 0)) == pytest.approx(9e8, rel=0.1)
 
 
 def test_where_all_batches_are_alike_half_is_taken_for_fixed() -> None:
     costs = Costs()
     for _ in range(20):
-        costs.observe(1, 3, 1e9)
-    assert costs.predict(1, 3) == pytest.approx(1e9, rel=0.01)
-    assert costs.predict(0, 0) == pytest.approx(5e8, rel=0.05)
-    assert costs.predict(2, 6) == pytest.approx(1.5e9, rel=0.05)
+        costs.observe(Work(1, 3, 0), 1e9)
+    assert costs.predict(Work(1, 3, 0)) == pytest.approx(1e9, rel=0.01)
+    assert costs.predict(NOTHING) == pytest.approx(5e8, rel=0.05)
+    assert costs.predict(Work(2, 6, 0)) == pytest.approx(1.5e9, rel=0.05)
 
 
 def test_nothing_is_known_at_first_and_nothing_is_negative() -> None:
     costs = Costs()
-    assert costs.predict(8, 8) == 0
+    assert costs.predict(Work(8, 8, 0)) == 0
     for frames, took in ((1, 9e8), (2, 5e8), (8, 1e8)):
-        costs.observe(frames, frames, took)
-    assert 0 <= costs.predict(0, 0) <= costs.predict(1, 1) <= costs.predict(8, 64)
+        costs.observe(Work(frames, frames, 0), took)
+    assert 0 <= costs.predict(NOTHING) <= costs.predict(Work(1, 1, 0)) <= costs.predict(Work(8, 64, 0))
 
 
 # Room
