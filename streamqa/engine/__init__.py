@@ -1,1 +1,1 @@
-"""What is due on a frame, and what the window says."""
+"""What is due on a frame, what is asked of the model together, and what the window says."""

@@ -106,7 +106,6 @@ class Engine:
         settings: EngineSettings = DEFAULT_SETTINGS,
     ) -> None:
         self.schedule = Schedule(questions)
-        self._questions = tuple(questions)
         self._tracks = Tracks(questions, metrics, settings.seed)
         self._model = model
         self._emit = emit
@@ -139,9 +138,9 @@ class Engine:
             flight.close()
 
     def step(self, frames: Sequence[Frame]) -> list[Answer]:
-        """Every answer due on `frames`, in their order, after one model call; none where nothing is due.
+        """Every answer due on `frames`, in their order; none where nothing is due.
 
-        A model that fails gives answers in state `error`, never an exception.
+        One model call where all goes well. A model that fails gives answers in state `error`, never an exception.
         """
         batch = self._planned(frames)
         return self._read(batch, self._answered(batch))
@@ -174,7 +173,6 @@ class Engine:
 
     def _planned(self, frames: Sequence[Frame]) -> _Batch:
         """Everything due on `frames`; from here on an answer is owed for each."""
-        asked_ns = self._clocks.monotonic_ns()
         jobs = tuple(
             self._tracks.plan(frame, due)
             for frame in frames
@@ -186,7 +184,7 @@ class Engine:
             for job in jobs
             if (prompts := job.prompts)
         )
-        return _Batch(jobs, requests, asked_ns)
+        return _Batch(jobs, requests, self._clocks.monotonic_ns())
 
     def _answered(self, batch: _Batch) -> _Landing:
         """What the model says to a batch. The only part that may run on another thread: it changes nothing here."""
