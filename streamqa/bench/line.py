@@ -81,7 +81,7 @@ class LineRun:
 
 
 class WithAudience:
-    """A model that holds its first batch until a subscriber is connected."""
+    """A model that holds its first batch until a subscriber is connected; a check before the start is none."""
 
     def __init__(self, model: VisionModel, metrics: Metrics) -> None:
         self._model, self._metrics = model, metrics
@@ -98,6 +98,8 @@ class WithAudience:
         Raises:
             ModelError: nobody subscribed in time.
         """
+        if all(request.check_only for request in requests):
+            return self._model.answer(requests)
         until_s = time.monotonic() + _SUBSCRIBER_S
         while not (self._begun or subscribers(self._metrics)):
             if time.monotonic() > until_s:
