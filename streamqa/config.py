@@ -27,7 +27,7 @@ from pydantic import (
 from streamqa.answers import check_question, question_problems
 from streamqa.durations import parse_duration
 from streamqa.errors import ConfigError
-from streamqa.types import DEVICE_PATTERN, Detail, Gate, Kind, Question
+from streamqa.types import DEVICE_PATTERN, Detail, Gate, Kind, Precision, Question
 from streamqa.yaml_nodes import Document, parse
 
 _MAX_FILE_BYTES = 1_000_000
@@ -206,6 +206,9 @@ class ModelConfig(_Short):
         description="cpu, cuda:0…, a process each; absent: all CUDA devices, else the CPU",
     )
     isolate: bool = Field(True, description="in processes of its own, started again when one dies")
+    precision: Precision = Field(
+        "exact", description="int8 (CPU) and fp8 (newer GPUs) are faster and approximate; moondream2 only"
+    )
 
     @model_validator(mode="after")
     def _processes_fit(self) -> ModelConfig:

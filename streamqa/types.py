@@ -22,6 +22,7 @@ Clock = Literal["rtcp", "arrival", "media"]
 Kind = Literal["text", "yes_no", "choice", "number", "caption", "points", "boxes"]
 Task = Literal["query", "reason", "caption", "point", "detect"]
 State = Literal["ok", "unsure", "stale", "error"]
+Precision = Literal["exact", "int8", "fp8"]  # of the model's large layers; exact: as its weights are
 Detail = Literal["full", "fast"]  # fast: the frame scaled to one crop
 SourceState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "refused", "ended"]
 Decide = Literal["latest", "majority", "any", "all", "mean", "k_of_n"]

@@ -100,7 +100,7 @@ def model_choice(config: ModelConfig) -> ModelChoice:
     from streamqa.model.pool import ModelChoice
 
     folder = Path(config.path) if config.path else None
-    return ModelChoice(config.name, folder, tuple(config.devices), config.isolate)
+    return ModelChoice(config.name, folder, tuple(config.devices), config.isolate, config.precision)
 
 
 def _announce(url: str) -> None:

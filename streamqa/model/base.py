@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streamqa.errors import ConfigError, ModelError, StreamQAError
-from streamqa.types import DEVICE_PATTERN, Generation, ModelInfo, Request
+from streamqa.types import DEVICE_PATTERN, Generation, ModelInfo, Precision, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class ModelOptions:
     """How to load a model, beside which one."""
 
     device: str = ""  # cpu, cuda, cuda:1, mps; "": the model's own choice
+    precision: Precision = "exact"  # all but "exact" is approximate
 
     def __post_init__(self) -> None:
         if self.device and not re.match(DEVICE_PATTERN, self.device):

@@ -13,7 +13,7 @@ from streamqa.model.link import Load
 from streamqa.model.process import Generations
 from streamqa.model.restarts import Limits
 from streamqa.model.worker import Worker, answer_by
-from streamqa.types import ModelInfo, Request
+from streamqa.types import ModelInfo, Precision, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class ModelChoice:
     directory: Path | None = None
     devices: tuple[str, ...] = ()  # a worker each; empty: every CUDA device that there is, else the CPU
     isolate: bool = True  # in child processes
+    precision: Precision = "exact"
 
     def __post_init__(self) -> None:
         if len(self.devices) > 1 and not self.isolate:
@@ -43,7 +44,7 @@ def start_model(choice: ModelChoice, health: Health | None = None) -> VisionMode
     if choice.isolate:
         return Pool(choice, health or Health())
     device = choice.devices[0] if choice.devices else ""
-    return open_model(choice.spec, choice.directory, ModelOptions(device=device))
+    return open_model(choice.spec, choice.directory, ModelOptions(device, choice.precision))
 
 
 class Pool:
@@ -105,5 +106,5 @@ class Pool:
 
     def _worker(self, device: str) -> Worker:
         choice = self._choice
-        load = Load(self._target, choice.spec, choice.directory, ModelOptions(device=device))
+        load = Load(self._target, choice.spec, choice.directory, ModelOptions(device, choice.precision))
         return Worker(load, self._health, self._limits)

@@ -382,5 +382,5 @@ def load(spec: str, directory: Path | None = None, options: ModelOptions = AS_IT
     model = Moondream.from_pretrained(given or hub.REPO, device, best_dtype(device))
     if model.tokenizer is None:
         raise ModelError(f"moondream2: no {Path(given) / hub.TOKENIZER.name}; {_TOKENIZER_ADVICE}")
-    prepare(model.network)
+    prepare(model.network, options.precision)
     return model

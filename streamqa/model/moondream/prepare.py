@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from streamqa.model.moondream.layers import Dense, paired
 from streamqa.model.moondream.network import Network
+from streamqa.model.moondream.quantise import quantise
+from streamqa.types import Precision
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # On two cores with AMX the attention over 736 keys takes 3.2 ms a layer of the tower, over 729 keys 5.2 ms.
@@ -33,21 +35,30 @@ class OneDnnKernel:
         return out
 
 
-def prepare(network: Network) -> None:
-    """Lay the weights out anew; the answers are those of the plain layout up to rounding.
+def prepare(network: Network, precision: Precision = "exact") -> None:
+    """Lay the weights out anew; the answers are those of the plain layout up to rounding, if `precision` is exact.
 
     Afterwards the network computes, but its state dict is not that of a checkpoint any more.
+
+    Raises:
+        ModelError: the device cannot compute with that precision.
     """
     if network.device.type == "cpu" and network.dtype == torch.bfloat16 and has_onednn():
-        lay_out(network)
+        lay_out(network, precision)
+    elif precision != "exact":
+        quantise(network, precision)
 
 
-def lay_out(network: Network) -> None:
+def lay_out(network: Network, precision: Precision = "exact") -> None:
     """The layout of the CPU, in bfloat16 or float32: `prepare` decides where it pays."""
     network.text.slot_step = network.vision.slot_step = CPU_SLOT_STEP
     network.vision.crops_per_pass = 1
     _pair(network)
+    if precision != "exact":
+        quantise(network, precision)
     for layer in dense_layers(network):
+        if layer.kernel is not None:
+            continue
         layer.kernel = OneDnnKernel(layer.weight.data, layer.bias)
         layer.weight = nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
 

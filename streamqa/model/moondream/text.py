@@ -141,5 +141,7 @@ class TextModel(nn.Module):
             normed_RD = block.ln(x_RD)
             seen_RHd = attend(layer, *block.qkv(normed_RD, turn_R1h))
             ended = len(x_RD) - len(seen_RHd)
+            if ended == len(x_RD):
+                return x_RD[ended:]
             x_RD = block.join(x_RD[ended:], normed_RD[ended:], seen_RHd)
         return x_RD

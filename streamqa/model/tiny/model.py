@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from streamqa.errors import ModelError
+from streamqa.errors import ConfigError, ModelError
 from streamqa.model.base import AS_IT_LIKES, ModelOptions
 from streamqa.model.moondream.model import Moondream
 from streamqa.types import ModelInfo, Task
@@ -31,8 +31,11 @@ def load(spec: str, directory: Path | None = None, options: ModelOptions = AS_IT
     measured table was made with it.
 
     Raises:
+        ConfigError: a precision that it has not.
         ModelError: weights are missing or are not those of the measured table.
     """
+    if options.precision != "exact":
+        raise ConfigError("model tiny: precision is for moondream2; leave it out")
     folder = directory or WEIGHTS
     measured = _measured(folder)
     weights = folder / "model.safetensors"
