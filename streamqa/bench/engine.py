@@ -79,6 +79,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
         Run(settings, name, device, say).measure(rows, lambda: time.monotonic() < until_s)
         for name in settings.dtypes or (default,)
     ]
+    where["load_average_after"] = machine().load_average
     return {
         "machine": where,
         "ceiling": [part["ceiling"] for part in parts] if len(parts) > 1 else parts[0]["ceiling"],
@@ -110,7 +111,11 @@ def _notes() -> list[str]:
         "baseline_ratio counts the baseline's forward after the last token, in which an end of text would show;"
         " baseline_ratio_to_last does not",
         "0 answer tokens: yes or no, scored; the baseline answers with one token",
-        "ceiling: FLOP of the whole pass over the sum of count x best isolated time of each of its shapes",
+        "ceiling: FLOP of the whole pass over the sum of count x best isolated time of each of its shapes; best of"
+        " all rounds, weights warm, so rows that decode, whose steps each read all weights, stay far below it; and so"
+        " does every row while the machine does something else",
+        "equivalence: tokens said without drafts against the baseline's choice at each place, and by how much each"
+        " flip was decided; bfloat16 logits of this size are 0.125 apart",
     ]
 
 

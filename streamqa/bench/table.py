@@ -60,9 +60,10 @@ def _one(result: Mapping[str, Any]) -> str:
     columns = _HEAD.count("|") + 1
     lines = [_caption(result), "", f"| {_HEAD} |", "|" + "---|" * columns]
     lines += [f"| {' | '.join(_cells(row))} |" for row in result["rows"]]
-    if result["slope"]:
-        lines += ["", *(_slope(slope) for slope in result["slope"])]
-    return "\n".join(lines)
+    told = [_slope(slope) for slope in result["slope"]]
+    told += [_quality(row) for row in result["rows"] if row.get("quality")]
+    told += [_equivalence(found) for found in result["equivalence"]]
+    return "\n".join([*lines, "", *(f"- {line}" for line in told)]).rstrip()
 
 
 def _caption(result: Mapping[str, Any]) -> str:
@@ -99,6 +100,28 @@ def _slope(slope: Mapping[str, Any]) -> str:
     asked = slope["questions"]
     return (
         f"An added question costs {slope['percent_of_a_frame']:.1f} % of a frame with {asked[0]:g}"
-        f" ({asked[0]:g} to {asked[-1]:g} questions, {slope['crops']} crops, {slope['answer_tokens']} answer tokens,"
-        f" drafts {slope['draft_acceptance']:.0%}, {slope['frames_in_flight']} in flight).  "
+        f" ({asked[0]:g} to {asked[-1]:g} questions, {_crops(slope)}, {slope['answer_tokens']} answer tokens,"
+        f" drafts {slope['draft_acceptance']:.0%}, {slope['frames_in_flight']} in flight)."
     )
+
+
+def _quality(row: Mapping[str, Any]) -> str:
+    found = row["quality"]
+    moved = found["max_probability_moved"]
+    scored = "" if moved is None else f", probabilities moved by up to {moved:.3f}"
+    return (
+        f"{row['kind']}, {_crops(row)}, {row['questions']:g} questions, {row['answer_tokens']} answer tokens:"
+        f" {found['changed']} of {found['answers']} answers changed{scored}; {found['note']}."
+    )
+
+
+def _equivalence(found: Mapping[str, Any]) -> str:
+    by = f", decided by up to {max(found['flip_margins']):g}" if found["flips"] else ""
+    return (
+        f"{found['dtype']}, {_crops(found)}: {found['flips']} of {found['tokens']} tokens are not the baseline's{by}"
+        f" (between the two likeliest lies {found['median_margin']:.2g} in the median)."
+    )
+
+
+def _crops(of: Mapping[str, Any]) -> str:
+    return "1 crop" if of["crops"] == 1 else f"{of['crops']} crops"

@@ -24,6 +24,7 @@ from streamqa.model.moondream.config import (
 )
 from streamqa.model.moondream.model import TASKS, Moondream
 from streamqa.model.moondream.network import Network
+from streamqa.model.moondream.prepare import prepare
 from streamqa.types import ModelInfo
 
 SIZES = ("full", "small")
@@ -124,11 +125,12 @@ class WordTokenizer:
 
 
 def random_model(config: MoondreamConfig, weights: Mapping[str, Tensor]) -> Moondream:
-    """The product's model around `weights`, which it shares."""
+    """The product's model around `weights`, laid out for the device where that is faster."""
     with torch.device("meta"):
         network = Network(config)
     network.load_state_dict(dict(weights), strict=True, assign=True)
     network.requires_grad_(False).eval()
+    prepare(network)  # as the product does on loading; `weights` stay as they are
     wte = weights["text.wte"]
     name = str(wte.dtype).removeprefix("torch.")
     info = ModelInfo("moondream2", "random weights", str(wte.device), name, TASKS)

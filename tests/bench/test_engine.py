@@ -1,9 +1,11 @@
 from typing import Any
 
 import pytest
+import torch
 
-from streamqa.bench.engine import NO_GPU, Settings, run
-from streamqa.bench.grid import Selection
+from streamqa.bench import rounds
+from streamqa.bench.engine import NO_GPU, Run, Settings, run
+from streamqa.bench.grid import Cell, Selection
 from streamqa.bench.table import markdown
 from streamqa.errors import ConfigError
 
@@ -86,6 +88,16 @@ def test_an_added_question_has_its_price(result: dict[str, Any]) -> None:
 
 def test_the_result_can_be_shown(result: dict[str, Any]) -> None:
     assert "| scored | 2 | – |" in markdown([result])
+
+
+def test_noisy_rows_are_measured_again_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "NOISY", -1.0)  # everything is
+    row = [Cell(1, 1, 2, 1, 1.0)]
+    settings = Settings(Selection(), ("fp32",), rounds=2, size="small")
+    left = iter([True, True, False])
+    found = Run(settings, "fp32", torch.device("cpu"), lambda _: None).measure(row, lambda: next(left))
+    assert (found["rows"][0]["reruns"], found["rows"][0]["rounds"]) == (2, 2)
+    assert found["rows"][0]["noisy"]
 
 
 @pytest.mark.parametrize(("dtypes", "size"), [(("fp8",), "full"), ((), "tiny")])

@@ -50,6 +50,16 @@ RESULT: dict[str, Any] = {
             "percent_of_a_frame": 2.54,
         }
     ],
+    "equivalence": [
+        {
+            "dtype": "bf16",
+            "crops": 1,
+            "tokens": 64,
+            "flips": 2,
+            "flip_margins": [0.1, 0.125],
+            "median_margin": 0.88,
+        }
+    ],
 }
 
 
@@ -61,8 +71,22 @@ def test_a_result_becomes_a_table() -> None:
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     assert "| 1 | 4 | 3 | 1 | 100% | 0.25 | 1 | 4000, 4200 | 0.679 | 76 (70) | 7.2 |" in lines
     assert "| 1 (noisy) | 4 | scored | 1 | – |" in lines[5]
-    assert "2.5 % of a frame with 1 (1 to 16 questions" in lines[-1]
+    assert "2.5 % of a frame with 1 (1 to 16 questions, 1 crop, 3 answer tokens" in lines[-2]
+    assert "2 of 64 tokens are not the baseline's, decided by up to 0.125" in lines[-1]
     assert len(markdown([RESULT, RESULT]).split("\n\n| Crops")) == 3
+
+
+def test_an_approximate_row_stands_beside_what_it_changes() -> None:
+    quality = {
+        "answers": 4,
+        "changed": 1,
+        "max_probability_moved": 0.25,
+        "note": "unvalidated without weights",
+    }
+    row = RESULT["rows"][1] | {"kind": "detail-fast", "crops": 9, "quality": quality}
+    shown = markdown([RESULT | {"rows": [row], "slope": [], "equivalence": []}])
+    assert "| 9 (detail-fast, noisy) |" in shown
+    assert "1 of 4 answers changed, probabilities moved by up to 0.250; unvalidated" in shown
 
 
 def test_results_are_named_by_date_and_machine() -> None:
