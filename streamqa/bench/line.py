@@ -59,6 +59,7 @@ class Mark(NamedTuple):
     frames: int
     cpu_s: float  # of this process: capture, engine, log and server
     rss_bytes: int
+    objects: int  # alive in Python's heap
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,8 @@ class Progress:
 
     def mark(self, frames: int) -> None:
         """Note the state of the process."""
-        self.marks.append(Mark(time.monotonic_ns(), frames, time.process_time(), rss_bytes()))
+        now_ns, cpu_s = time.monotonic_ns(), time.process_time()
+        self.marks.append(Mark(now_ns, frames, cpu_s, rss_bytes(), sys.getallocatedblocks()))
 
     def close(self) -> None:
         """Nothing is held."""

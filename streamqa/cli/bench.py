@@ -63,7 +63,7 @@ def pipeline(
 @app.command("growth")
 def growth(
     frames: Annotated[
-        int, typer.Option(min=10, max=10**7, help="Of the run whose memory is watched")
+        int, typer.Option(min=10, max=10**7, help="Whose memory is watched, after as many to warm up")
     ] = 10_000,
     point: Annotated[int, typer.Option(min=80, max=10**6, help="Frames of each other run")] = 800,
     model: Annotated[str, typer.Option(help="Whose cost of a question to measure")] = "tiny",
@@ -75,7 +75,9 @@ def growth(
     from streamqa.bench.growth import Settings, measure
 
     _show(
-        measure(Settings(frames=point, long_run=frames, model=model, rounds=rounds), _progress), as_json, out
+        measure(Settings(frames=point, long_run=2 * frames, model=model, rounds=rounds), _progress),
+        as_json,
+        out,
     )
 
 

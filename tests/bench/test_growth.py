@@ -11,29 +11,41 @@ from streamqa.errors import ConfigError
 
 
 def test_a_frame_s_cost_is_taken_between_marks() -> None:
-    first, last = Mark(10**9, 100, 1.0, 0), Mark(3 * 10**9, 300, 2.0, 0)
+    first, last = Mark(10**9, 100, 1.0, 0, 0), Mark(3 * 10**9, 300, 2.0, 0, 0)
     assert cost_between(first, last) == (5.0, 10.0)
 
 
-def run(bytes_per_frame: float, once: int = 0) -> list[Mark]:
+def run(bytes_per_frame: float, objects_per_frame: float, once: int = 0) -> list[Mark]:
     return [
-        Mark(n, n, 0.0, round(10**8 + bytes_per_frame * n + (once if n > 4000 else 0)))
+        Mark(
+            n,
+            n,
+            0.0,
+            round(10**8 + bytes_per_frame * n + (once if n > 7000 else 0)),
+            round(10**5 + objects_per_frame * n),
+        )
         for n in range(0, 10_001, 100)
     ]
 
 
-def slope(marks: list[Mark]) -> tuple[float, bool | None]:
-    by_name = {figure.name: figure for figure in memory_figures(marks)}
-    figure = by_name["memory: slope over the second half"]
-    return figure.value, figure.reached
+def growth(marks: list[Mark]) -> dict[str, tuple[float, bool | None]]:
+    return {
+        figure.unit: (figure.value, figure.reached)
+        for figure in memory_figures(marks)
+        if figure.name == "memory: typical growth over the second half"
+    }
 
 
 def test_memory_that_grows_with_every_frame_is_found() -> None:
-    assert slope(run(100.0)) == (pytest.approx(100.0, abs=0.1), False)
+    found = growth(run(18_000.0, 4.0))
+    assert found["bytes/frame"] == (pytest.approx(18_000), False)
+    assert found["objects/frame"] == (pytest.approx(4), False)
 
 
 def test_memory_that_is_taken_once_is_no_growth() -> None:
-    assert slope(run(0.0, once=50_000_000)) == (pytest.approx(0.0, abs=0.1), True)
+    found = growth(run(0.0, 0.0, once=50_000_000))
+    assert found["bytes/frame"] == (pytest.approx(0), True)
+    assert found["objects/frame"] == (pytest.approx(0), True)
 
 
 @pytest.mark.parametrize("wrong", [{"rounds": 0}, {"frames": 16}, {"questions": (4, 4)}, {"cameras": (3,)}])

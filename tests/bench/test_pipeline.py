@@ -39,7 +39,7 @@ def test_a_rate_is_taken_between_ends() -> None:
 
 
 def test_start_up_is_left_out() -> None:
-    marks = [Mark(frames * MS, frames, 0.0, 0) for frames in (0, 10, 30, 100)]
+    marks = [Mark(frames * MS, frames, 0.0, 0, 0) for frames in (0, 10, 30, 100)]
     assert steady(marks) == (marks[2], marks[3])
     assert steady([marks[0], marks[3], marks[3]]) == (marks[0], marks[3])
     with pytest.raises(StreamQAError, match="no frames"):
@@ -78,7 +78,7 @@ def test_the_bare_engine_gets_batches_of_the_same_sizes() -> None:
 
 def test_a_small_run_has_every_figure() -> None:
     said: list[str] = []
-    settings = Settings(2, 2, cost_ms=20.0, seconds=0.5, rounds=1, warm_up_s=0.2, clip_s=0.6)
+    settings = Settings(2, 2, cost_ms=20.0, seconds=0.6, rounds=1, warm_up_s=0.2, clip_s=0.6)
     result = measure(settings, said.append)
     figures = {row["name"]: row for row in result["figures"]}
     assert result["settings"]["cameras"] == 2
@@ -97,6 +97,7 @@ def test_a_small_run_has_every_figure() -> None:
             figures[f"{load}: frames {what}"]["value"] for what in ("kept", "replaced by newer ones")
         )
         answers = figures[f"{load}: answers"]["value"]
-        assert 0 <= kept - dropped - answers / 2 <= 2  # a frame of each camera may wait at the end
+        # At the end a frame of each camera may wait, and one more be kept and not taken any more.
+        assert 0 <= kept - dropped - answers / 2 <= 4
     assert figures["no cost: the line's own ceiling, decoding included"]["value"] > 50
     assert len(said) == 4
