@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from streamqa.bench.slope import fit
+from streamqa.bench.slope import least_squares
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -39,4 +39,4 @@ def slope_percent(rounds: Sequence[Mapping[float, float]]) -> float:
     Args:
         rounds: for each round, number of questions -> seconds; at least two numbers.
     """
-    return median([100 * fit(list(t), list(t.values())).slope / t[min(t)] for t in rounds])
+    return median([100 * least_squares(list(t), list(t.values())) / t[min(t)] for t in rounds])
