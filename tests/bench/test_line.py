@@ -42,10 +42,11 @@ def test_a_counter_is_summed_over_its_labels() -> None:
     assert total(metrics, "frames_dropped") == 0
 
 
-def test_the_first_batch_waits_for_a_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_look_waits_for_a_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics, inner = Metrics(), FixedCostModel(Cost(0.0))
     model = WithAudience(inner, metrics)
     monkeypatch.setattr("streamqa.bench.line._SUBSCRIBER_S", 0.0)
+    model.answer([Request(None, (), check_only=True)])
     with pytest.raises(ModelError, match="nobody subscribed"):
         model.answer([Request(None, ())])
     metrics.subscribers.inc()
