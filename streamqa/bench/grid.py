@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 from streamqa.bench.products import Work
 from streamqa.errors import ConfigError
 
-CellKind: TypeAlias = Literal["exact", "kestrel-shaped", "detail-fast"]
+CellKind: TypeAlias = Literal["exact", "kestrel-shaped", "detail-fast", "int8", "fp8"]
+APPROXIMATE = ("detail-fast", "int8", "fp8")
 QUESTION_TOKENS = 12  # words of a question, before the template's tokens
 CROPS, QUESTIONS, ANSWER_TOKENS = (1, 9), (1, 4, 16), (0, 3, 16)
 FRAMES, ACCEPTANCE = (1, 4, 8), (1.0, 0.0)
@@ -99,10 +100,17 @@ def cells(wanted: Selection, gpu: bool) -> list[Cell]:
     else:
         found = [Cell(*short, 1, acceptance) for short in SHORT for acceptance in ACCEPTANCE]
     if wanted.approximate:
-        found += [replace(cell, kind="detail-fast") for cell in found if cell.crops > 1]
+        found += _approximate(found, "fp8" if gpu else "int8")
     if wanted.kestrel or (gpu and not wanted.narrowed):
         found.append(KESTREL)
     return list(dict.fromkeys(_as_asked(cell) for cell in found))
+
+
+def _approximate(exact: Sequence[Cell], precision: CellKind) -> list[Cell]:
+    """Counterparts of rows whose drafts hold, and of closed questions; one crop is as small as it gets."""
+    calm = [cell for cell in exact if cell.draft_acceptance == 1.0 or cell.answer_tokens == 0]
+    fast = [replace(cell, kind="detail-fast") for cell in calm if cell.crops > 1]
+    return [*fast, *(replace(cell, kind=precision) for cell in calm)]
 
 
 def _grid(wanted: Selection, whole: bool) -> list[Cell]:

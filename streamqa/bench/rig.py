@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from streamqa.bench.grid import Cell, CellKind
+from streamqa.bench.grid import APPROXIMATE, Cell, CellKind
 from streamqa.bench.plain import Plain
 from streamqa.bench.products import Work
 from streamqa.bench.weights import (
@@ -24,8 +24,9 @@ from streamqa.bench.weights import (
     random_weights,
 )
 from streamqa.errors import StreamQAError
+from streamqa.model.moondream.model import Moondream
 from streamqa.model.moondream.prompts import query
-from streamqa.types import Generation, Option, Prompt, Request
+from streamqa.types import Generation, Option, Precision, Prompt, Request
 
 if TYPE_CHECKING:
     from streamqa.types import Image
@@ -51,15 +52,25 @@ class Rig:
     def __init__(self, size: str, dtype: torch.dtype, device: torch.device, seed: int = 0) -> None:
         self.config = config_of(size)
         self.device, self.dtype, self.seed = device, dtype, seed
-        weights = random_weights(self.config, dtype, device, seed)
-        self.model = random_model(self.config, weights)
-        self.plain = Plain(weights, self.config)
+        self.plain = Plain(random_weights(self.config, dtype, device, seed), self.config)
+        self.models: dict[Precision, Moondream] = {}
         self.tokenizer = WordTokenizer(self.config.text.vocab_size)
         self.answers: dict[
             Subject, Texts
         ] = {}  # said without drafts, as long and as many as any row asks for
         self.drafts: dict[Cell, Texts] = {}
         self._pictures: dict[tuple[int, int], Image] = {}
+
+    def model(self, cell: Cell) -> Moondream:
+        """The one that answers a row, of the row's precision; made when it is first asked for.
+
+        Raises:
+            ModelError: the device cannot compute with that precision.
+        """
+        precision: Precision = cell.kind if cell.kind in ("int8", "fp8") else "exact"
+        if precision not in self.models:
+            self.models[precision] = random_model(self.config, self.plain.weights, precision)
+        return self.models[precision]
 
     def picture(self, crops: int, index: int) -> Image:
         """Noise, uint8 (H, W, 3), of the size that is read as so many crops; always the same."""
@@ -102,9 +113,10 @@ class Rig:
         Raises:
             StreamQAError: a prompt was not answered in full, so its time would mean nothing.
         """
+        model = self.model(cell)
         self._wait()
         start_s = time.perf_counter()
-        said = self.model.answer(requests)
+        said = model.answer(requests)
         self._wait()
         took_s = time.perf_counter() - start_s
         for generation in (g for group in said for g in group):
@@ -167,7 +179,7 @@ class Rig:
 
     def changed(self, cell: Cell) -> dict[str, Any] | None:
         """How an approximate row's answers differ from the exact ones to the same; None for an exact row."""
-        if cell.kind == "exact" or cell.kind == "kestrel-shaped":
+        if cell.kind not in APPROXIMATE:
             return None
         exact = replace(cell, kind="exact")
         theirs, ours = (self.call(c, self.requests(c))[1] for c in (cell, exact))
@@ -182,7 +194,8 @@ class Rig:
 
     def close(self) -> None:
         """Free the weights, so that those of another dtype fit."""
-        self.model.close()
+        for model in self.models.values():
+            model.close()
         self.plain.weights = {}
 
     def _prompt(self, cell: Cell, index: int, draft: str) -> Prompt:

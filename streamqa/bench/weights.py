@@ -25,7 +25,7 @@ from streamqa.model.moondream.config import (
 from streamqa.model.moondream.model import TASKS, Moondream
 from streamqa.model.moondream.network import Network
 from streamqa.model.moondream.prepare import prepare
-from streamqa.types import ModelInfo
+from streamqa.types import ModelInfo, Precision
 
 SIZES = ("full", "small")
 # Standard deviation of the logits. The two likeliest of 51,200 normal ones are then 0.9 apart on average, which is
@@ -124,13 +124,19 @@ class WordTokenizer:
         return FIRST_WORD + zlib.crc32(word.encode()) % (self.vocab_size - FIRST_WORD)
 
 
-def random_model(config: MoondreamConfig, weights: Mapping[str, Tensor]) -> Moondream:
-    """The product's model around `weights`, laid out for the device where that is faster."""
+def random_model(
+    config: MoondreamConfig, weights: Mapping[str, Tensor], precision: Precision = "exact"
+) -> Moondream:
+    """The product's model around `weights`, laid out for the device where that is faster.
+
+    Raises:
+        ModelError: the device cannot compute with that precision.
+    """
     with torch.device("meta"):
         network = Network(config)
     network.load_state_dict(dict(weights), strict=True, assign=True)
     network.requires_grad_(False).eval()
-    prepare(network)  # as the product does on loading; `weights` stay as they are
+    prepare(network, precision)  # as the product does on loading; `weights` stay as they are
     wte = weights["text.wte"]
     name = str(wte.dtype).removeprefix("torch.")
     info = ModelInfo("moondream2", "random weights", str(wte.device), name, TASKS)

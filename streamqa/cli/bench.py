@@ -111,7 +111,9 @@ def engine(
     dtype: Annotated[list[str] | None, typer.Option(help="bf16 or fp32; default: the machine's best")] = None,
     whole: Annotated[bool, typer.Option("--all", help="The whole grid, on a CPU too (hours)")] = False,
     kestrel: Annotated[bool, typer.Option(help="Also the Kestrel-shaped row")] = False,
-    approximate: Annotated[bool, typer.Option(help="Also detail: fast, with what it changes")] = False,
+    approximate: Annotated[
+        bool, typer.Option(help="Also detail: fast and 8 bits, with what they change")
+    ] = False,
     rounds: Annotated[int, typer.Option(min=2, max=100, help="Rounds of each row")] = 5,
     minutes: Annotated[float, typer.Option(min=0, help="No more rounds after these")] = 11.0,
     size: Annotated[str, typer.Option(help="full, or small to try the bench itself")] = "full",

@@ -40,7 +40,7 @@ def result(said: list[str]) -> dict[str, Any]:
 
 def test_every_row_is_there_with_every_key(result: dict[str, Any]) -> None:
     assert {"machine", "ceiling", "rows", "slope"} <= result.keys()
-    assert len(result["rows"]) == 2 * 2 * 2 + 2 * 2  # the approximate ones: 9 crops only
+    assert len(result["rows"]) == 2 * 2 * 2 + 2 * 2  # detail: fast with 9 crops only, and no int8 in fp32
     for row in result["rows"]:
         assert row.keys() >= ROW
         assert row["dtype"] == "fp32"
@@ -66,10 +66,11 @@ def test_drafts_hold_and_tokens_agree_in_fp32(result: dict[str, Any]) -> None:
     assert [found["flips"] for found in result["equivalence"]] == [0, 0]
 
 
-def test_approximate_rows_say_what_they_change(result: dict[str, Any]) -> None:
+def test_approximate_rows_say_what_they_change(result: dict[str, Any], said: list[str]) -> None:
     for row in result["rows"]:
         assert (row["quality"] is not None) == (row["kind"] == "detail-fast")
     assert any("tiny" in note for note in result["notes"])
+    assert any("left out: int8" in line for line in said)
 
 
 def test_the_machine_and_its_ceiling_are_named(result: dict[str, Any], said: list[str]) -> None:

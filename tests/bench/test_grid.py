@@ -1,6 +1,6 @@
 import pytest
 
-from streamqa.bench.grid import KESTREL, Cell, Selection, cells
+from streamqa.bench.grid import APPROXIMATE, KESTREL, Cell, Selection, cells
 from streamqa.errors import ConfigError
 
 
@@ -45,6 +45,10 @@ def test_extra_rows_are_asked_for() -> None:
     fast = [row for row in rows if row.kind == "detail-fast"]
     assert {row.crops for row in fast} == {9}  # a picture of one crop cannot be made smaller
     assert fast[0].work(5).crops == 1
+    assert {row.crops for row in rows if row.kind == "int8"} == {1, 9}
+    assert {row.draft_acceptance for row in rows if row.kind in APPROXIMATE} == {1.0}
+    on_gpu = cells(Selection(approximate=True), gpu=True)
+    assert {row.kind for row in on_gpu} == {"exact", "kestrel-shaped", "detail-fast", "fp8"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import torch
 
 from streamqa.bench.grid import Cell
 from streamqa.bench.rig import Rig, Subject
-from streamqa.errors import StreamQAError
+from streamqa.errors import ModelError, StreamQAError
+from streamqa.model.moondream.quantise import has_int8
 
 HELD, FAILED, CLOSED = Cell(1, 3, 4, 2, 1.0), Cell(1, 2, 4, 2, 0.0), Cell(9, 2, 0, 1, 0.0)
 SUBJECT = Subject("exact", 1, 2, 12)
@@ -21,7 +22,7 @@ def test_a_call_has_the_pictures_questions_and_drafts_of_its_row(rig: Rig) -> No
     assert [len(request.prompts) for request in requests] == [3, 3]
     assert [request.prompts[0].text for request in requests] == [rig.question(12, 0)] * 2
     assert len(rig.tokenizer.encode(rig.question(12, 0))) == 12
-    assert len(rig.model.crops(rig.requests(CLOSED)[0].image)[0]) == 9
+    assert len(rig.model(CLOSED).crops(rig.requests(CLOSED)[0].image)[0]) == 9
     assert all(prompt.options for prompt in rig.requests(CLOSED)[0].prompts)
 
 
@@ -68,3 +69,17 @@ def test_approximate_answers_are_compared_with_exact_ones() -> None:
     scored = rig.changed(Cell(9, 2, 0, 1, 0.0, kind="detail-fast"))
     assert scored is not None
     assert 0 <= scored["max_probability_moved"] <= 1
+
+
+def test_a_precision_is_a_model_of_its_own() -> None:
+    rig = Rig("small", torch.bfloat16, torch.device("cpu"))
+    exact, int8 = Cell(1, 2, 4, 1, 1.0), Cell(1, 2, 4, 1, 1.0, kind="int8")
+    if not has_int8():
+        pytest.skip("this torch has no int8 layers")
+    assert rig.model(int8) is not rig.model(exact)
+    rig.prepare([exact, int8])
+    changed = rig.changed(int8)
+    assert changed is not None
+    assert changed["answers"] == 2
+    with pytest.raises(ModelError, match="fp8"):
+        rig.model(Cell(1, 2, 4, 1, 1.0, kind="fp8"))
