@@ -31,7 +31,7 @@ from streamqa.model.link import (
     lay,
     places,
 )
-from streamqa.model.restarts import Limits, Pace, how_it_died
+from streamqa.model.restarts import Limits, Pace, how_it_died, work_units
 from streamqa.types import Generation, Request
 
 Generations = list[list[Generation]]
@@ -50,7 +50,7 @@ class _Pending(NamedTuple):
     """A batch in the child."""
 
     answer: Future[Generations]
-    units: int  # pictures and prompts
+    units: int
     asked_s: float
     due_s: float  # then the child hangs
 
@@ -74,7 +74,7 @@ class Stop(Protocol):
 class ModelProcess:
     """A child. The thread that makes it calls `run`, and lives as long: on Linux the child is killed with it."""
 
-    def __init__(self, load: Load, limits: Limits) -> None:
+    def __init__(self, load: Load, limits: Limits, load_s: float) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [
@@ -103,7 +103,8 @@ class ModelProcess:
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._refused: StreamQAError | None = None
-        self._load_until_s: float | None = time.monotonic() + limits.load_s
+        self._load_s = load_s  # for the load, then it hangs
+        self._load_until_s: float | None = time.monotonic() + load_s
         self._over = False
         self._told = b""
         self._ears = threading.Thread(target=self._listen, name="model stderr", daemon=True)
@@ -148,7 +149,7 @@ class ModelProcess:
         slab, forget = self._slabs.borrow(size)
         bare = lay(requests, at, slab.memory)
         try:
-            number, pending = self._expect(sum(len(r.prompts) + (r.image is not None) for r in requests))
+            number, pending = self._expect(work_units(requests))
             self._link.send(Ask(number, bare, at, slab.number, len(slab.memory), forget), slab.descriptors)
         except OSError:
             self._process.kill()  # it is dead, or does not read; either way `run` finds it so
@@ -218,7 +219,7 @@ class ModelProcess:
         """Why the process hangs; "" where it does not."""
         now_s = time.monotonic()
         if self._load_until_s is not None and now_s > self._load_until_s:
-            return f"did not load within {self._limits.load_s:.0f} s and was killed"
+            return f"did not load within {self._load_s:.0f} s and was killed"
         with self._lock:
             late = [p.due_s - p.asked_s for p in self._pending.values() if now_s > p.due_s]
         return f"hung: it gave no answer within {max(late):.0f} s and was killed" if late else ""

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import signal
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from streamqa.types import Request
+
 _WORDS = 160  # characters of a dead process's last line
+_RECENT = 32  # answers that say how fast the model is
+_TOKENS_PER_UNIT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a child process may take, in seconds."""
 
-    load_s: float = 3600.0  # weights may have to be downloaded
+    load_s: float = 3600.0  # the first time: weights may have to be downloaded
+    least_load_s: float = 120.0
     first_answer_s: float = 600.0  # compiling included
     least_answer_s: float = 60.0
-    slow_factor: float = 20.0  # times slower than the slowest answer so far, then it hangs
+    slow_factor: float = 20.0  # times slower than the slowest of late, then it hangs
     patience_s: float = 15.0  # and twice the time the first load took: how long a call waits for a restart
+    longest_patience_s: float = 300.0
     first_wait_s: float = 0.5  # before the first restart
     longest_wait_s: float = 30.0
     steady_s: float = 60.0  # alive for so long, the waits start anew
@@ -24,7 +32,11 @@ class Limits:
 
     def patience(self, first_load_s: float) -> float:
         """How long a call waits for the model to be back."""
-        return self.patience_s + 2 * first_load_s
+        return min(self.longest_patience_s, self.patience_s + 2 * first_load_s)
+
+    def reload(self, first_load_s: float) -> float:
+        """How long a later load may take."""
+        return min(self.load_s, max(self.least_load_s, self.slow_factor * first_load_s))
 
 
 class Backoff:
@@ -48,17 +60,28 @@ class Pace:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._slowest: float | None = None  # seconds a picture or prompt
+        self._recent: deque[float] = deque(maxlen=_RECENT)  # seconds per unit of work
 
     def limit_s(self, units: int) -> float:
-        """For a batch of so many pictures and prompts together."""
-        if self._slowest is None:
+        """For a batch of so many `units`."""
+        if not self._recent:
             return self._limits.first_answer_s
-        return max(self._limits.least_answer_s, self._limits.slow_factor * self._slowest * max(1, units))
+        return max(self._limits.least_answer_s, self._limits.slow_factor * max(self._recent) * units)
 
     def learn(self, units: int, took_s: float) -> None:
-        """A batch of so many pictures and prompts was answered."""
-        self._slowest = max(self._slowest or 0.0, took_s / max(1, units))
+        """A batch of so many `units` was answered; one of none says nothing."""
+        if units:
+            self._recent.append(took_s / units)
+
+
+def work_units(requests: Sequence[Request]) -> int:
+    """How much a batch asks for, roughly: pictures, prompts, and what may be generated. Mere checks are none."""
+    return sum(
+        (request.image is not None)
+        + sum(1 + (0 if p.options else p.max_tokens // _TOKENS_PER_UNIT) for p in request.prompts)
+        for request in requests
+        if not request.check_only
+    )
 
 
 def how_it_died(returncode: int | None, told: str) -> str:

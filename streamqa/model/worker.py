@@ -148,7 +148,9 @@ class Worker:
 
     def _one_life(self) -> tuple[Ending, ModelProcess | None]:
         try:
-            process = ModelProcess(self._load, self.limits)
+            first = self._info is None
+            load_s = self.limits.load_s if first else self.limits.reload(self.load_s)
+            process = ModelProcess(self._load, self.limits, load_s)
         except OSError as error:  # no memory, no room for a process or a descriptor
             return Ending(f"cannot be started ({error.strerror})"), None
         self._process = process

@@ -32,9 +32,8 @@ class Life:
         assert self.made.wait(20)
 
     def _live(self) -> None:
-        self.process = ModelProcess(
-            Load(f"{HERE}:{self._function}", "fake", None, ModelOptions()), self._limits
-        )
+        load = Load(f"{HERE}:{self._function}", "fake", None, ModelOptions())
+        self.process = ModelProcess(load, self._limits, self._limits.load_s)
         self.made.set()
         self.ending = self.process.run(self._on_loaded, self.stop)
 
