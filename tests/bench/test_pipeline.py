@@ -4,7 +4,7 @@ import pytest
 
 from streamqa.bench.fixed import Call
 from streamqa.bench.line import LineRun, Mark
-from streamqa.bench.pipeline import Settings, bare, check, measure, rate, steady, whole_calls
+from streamqa.bench.pipeline import Settings, bare, check, measure, rate, steady, typical_rate, whole_calls
 from streamqa.bench.subscriber import Seen
 from streamqa.errors import ConfigError, StreamQAError
 
@@ -36,6 +36,14 @@ def test_a_rate_is_taken_between_ends() -> None:
     assert whole_calls(calls, 10 * MS) == calls[1:]
     with pytest.raises(StreamQAError, match="too few batches"):
         whole_calls(calls, 11 * MS)
+
+
+def test_the_typical_rate_forgives_what_seldom_happens() -> None:
+    ends_ms = [0, 10, 20, 90, 100, 120, 140]
+    frames = [1, 1, 1, 1, 1, 2, 2]
+    calls = [Call(0, end * MS, n) for end, n in zip(ends_ms, frames, strict=True)]
+    assert typical_rate(calls) == pytest.approx(8 / 0.08)
+    assert rate(calls) == pytest.approx(8 / 0.14)
 
 
 def test_start_up_is_left_out() -> None:
