@@ -50,7 +50,7 @@ class Settings:
     selection: Selection
     dtypes: tuple[str, ...] = ()  # of DTYPES; empty: the machine's best
     rounds: int = 5
-    minutes: float = 11.0  # after which no round is begun, but for the first three, and no noisy row again
+    minutes: float = 10.0  # after which no round is begun, but for the first three, and no noisy row again
     size: str = "full"
 
     def __post_init__(self) -> None:

@@ -74,6 +74,9 @@ def as_row(cell: Cell, settled: Settled, samples: Samples, about: About) -> dict
         "tflops": _rounded(flop / call_s / 1e12),
         "percent_of_ceiling": round(100 * about.ceiling_s / call_s, 1),
         "percent_of_ceiling_linear": round(100 * about.ceiling_linear_s / call_s, 1),
+        # Best against best: what is left of the gap when the machine's other work is taken out of both.
+        "percent_of_ceiling_at_best": round(1e5 * about.ceiling_s / min(calls_ms), 1),
+        "best_ms": round(min(calls_ms), 2),
         "baseline_ratio": round(paired_ratio(baseline, engine), 2),
         "baseline_ratio_to_last": round(paired_ratio(to_last, engine), 2),
         "baseline_ms": round(1e3 * median(baseline), 2),

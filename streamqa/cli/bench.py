@@ -115,7 +115,7 @@ def engine(
         bool, typer.Option(help="Also detail: fast and 8 bits, with what they change")
     ] = False,
     rounds: Annotated[int, typer.Option(min=2, max=100, help="Rounds of each row")] = 5,
-    minutes: Annotated[float, typer.Option(min=0, help="No more rounds after these")] = 11.0,
+    minutes: Annotated[float, typer.Option(min=0, help="No more rounds after these")] = 10.0,
     size: Annotated[str, typer.Option(help="full, or small to try the bench itself")] = "full",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,
     out: Annotated[

@@ -29,6 +29,7 @@ def test_a_row_is_what_its_rounds_say() -> None:
     assert (row["p50_ms"], row["p95_ms"]) == (3000.0, 3850.0)
     assert row["tflops"] == 0.002
     assert (row["percent_of_ceiling"], row["percent_of_ceiling_linear"]) == (80.0, 60.0)
+    assert (row["best_ms"], row["percent_of_ceiling_at_best"]) == (2000.0, 120.0)
     assert row["baseline_ratio"] == 8.0  # 2 pictures x 5 s + 8 questions x 1.75 s, over 3 s
     assert row["baseline_ratio_to_last"] == 7.33
     assert (row["noisy"], row["reruns"], row["rounds"]) == (False, 1, 2)
