@@ -1,13 +1,14 @@
 """The real child process, with models that die, hang and lie on demand; and once with the real `tiny`."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -322,6 +323,42 @@ def test_killed_in_a_row_every_tick_is_answered_or_reported(
 ) -> None:
     health, faults = watched()
     killed_in_a_row(start(function, health), faults, kills)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_from_outside_at_any_moment_the_account_is_right(
+    start: Callable[..., Worker], kills: int
+) -> None:
+    """While it loads, while it reads, in a batch, between two: whenever the seed says."""
+    health, faults = watched()
+    worker, done = start("load_slow", health), threading.Event()
+    _ = worker.info
+    frames = [make_frame(t_s=i / 10, index=i, fill=i % 200) for i in range(120 * kills)]
+    questions = [Question(name, "What?", "text", 100_000_000) for name in ("a", "b")]
+    answers: list[Answer] = []
+
+    def kill() -> None:
+        chance = random.Random(kills)
+        for _ in range(kills):
+            done.wait(chance.uniform(0.0, 0.3))
+            process = worker._process
+            assert process is not None
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    Engine(questions, worker, answers.extend, Metrics()).run(Recording(frames), threading.Event())
+    done.set()
+    killer.join(20)
+    assert 1 <= len(faults) <= kills
+    assert sorted((a.question, a.frame) for a in answers) == [
+        (q.id, f.index) for q in questions for f in frames
+    ]
+    assert {a.decision.state for a in answers} <= {"ok", "error"}
+    errors = [a for a in answers if a.decision.state == "error"]
+    assert len(errors) <= 2 * 8 * kills  # two batches of four frames, two questions
+    assert all("SIGKILL" in a.reading.reason for a in errors)
 
 
 def alive(pid: int) -> bool:
