@@ -27,6 +27,7 @@ from streamqa.model.link import (
     Loaded,
     Lost,
     Refused,
+    Slab,
     Slabs,
     lay,
     places,
@@ -71,30 +72,31 @@ class Stop(Protocol):
         ...
 
 
+def _start(descriptor: int) -> subprocess.Popen[bytes]:
+    """Start a child at the other end of `descriptor`, with this process's import path."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "streamqa.model.child", str(descriptor), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+        pass_fds=[descriptor],
+        process_group=0,  # Ctrl-C in the terminal is for the parent, also before the child can ignore it
+    )
+
+
 class ModelProcess:
     """A child. The thread that makes it calls `run`, and lives as long: on Linux the child is killed with it."""
 
     def __init__(self, load: Load, limits: Limits, load_s: float) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            command = [
-                sys.executable,
-                "-P",
-                "-m",
-                "streamqa.model.child",
-                str(theirs.fileno()),
-                str(os.getpid()),
-            ]
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
-                pass_fds=[theirs.fileno()],
-                process_group=0,  # Ctrl-C in the terminal is for the parent, also before the child can ignore it
-            )
         self._link = Link(ours)
+        with theirs:
+            try:
+                self._process = _start(theirs.fileno())
+            except OSError:
+                self._link.close()
+                raise
         self._limits = limits
         self._load = load
         self._pace = Pace(limits)
@@ -122,21 +124,12 @@ class ModelProcess:
         """
         with suppress(OSError):  # dead already: reading finds it
             self._link.send(self._load)
-        condemned = ""
-        while not condemned:
-            try:
-                if self._link.readable(_LOOK_UP_S):
-                    condemned = self._hear(on_loaded)
-                elif closing.is_set():
-                    break
-                else:
-                    condemned = self._judge()
-            except EOFError:
-                break
-            except BrokenLink as error:
-                condemned = f"sent garbage ({error}) and was killed"
-        died = self._reap(at_once=bool(condemned))
-        return Ending(condemned or died, self._refused)
+        reason = ""
+        try:
+            reason = self._until_dead(on_loaded, closing)
+        finally:
+            died = self._reap(at_once=bool(reason))
+        return Ending(reason or died, self._refused)
 
     def exchange(self, requests: Sequence[Request]) -> Generations:
         """Ask, and wait for the answers. May be called from any thread.
@@ -145,26 +138,20 @@ class ModelProcess:
             NotSent: the process was dead already.
             ModelError: the model raised, or (`ModelLost`) the process died meanwhile.
         """
-        at, size = places(requests)
-        slab, forget = self._slabs.borrow(size)
-        bare = lay(requests, at, slab.memory)
+        number, pending = self._expect(work_units(requests))
         try:
-            number, pending = self._expect(work_units(requests))
-            self._link.send(Ask(number, bare, at, slab.number, len(slab.memory), forget), slab.descriptors)
-        except OSError:
-            self._process.kill()  # it is dead, or does not read; either way `run` finds it so
-        finally:
-            for descriptor in slab.descriptors:
-                os.close(descriptor)
-        try:
+            slab = self._send(number, requests)
             wait_s = pending.due_s - pending.asked_s + _GRACE_S
-            return pending.answer.result(wait_s)
+            generations = pending.answer.result(wait_s)
         except NotYet:
             raise ModelLost(f"the model gave no answer within {wait_s:.0f} s") from None
         finally:
-            self._slabs.give_back(slab._replace(descriptors=()))
+            with self._lock:
+                self._pending.pop(number, None)
+        self._slabs.give_back(slab)
+        return generations
 
-    def give_up(self, error: ModelError) -> None:
+    def give_up(self, error: StreamQAError) -> None:
         """The process is dead: who waits for its answers gets `error`, who comes later `NotSent`."""
         with self._lock:
             self._over = True
@@ -176,6 +163,20 @@ class ModelProcess:
         """Make it end; `run` returns soon. From any thread."""
         self._link.shut()
 
+    def _send(self, number: int, requests: Sequence[Request]) -> Slab:
+        """Send a batch; returns where its pictures lie until it is answered."""
+        at, size = places(requests)
+        slab, forget = self._slabs.borrow(size)
+        try:
+            bare = lay(requests, at, slab.memory)
+            self._link.send(Ask(number, bare, at, slab.number, len(slab.memory), forget), slab.descriptors)
+        except OSError:
+            self._process.kill()  # it is dead, or does not read; either way `run` finds it so
+        finally:
+            for descriptor in slab.descriptors:
+                os.close(descriptor)
+        return slab._replace(descriptors=())
+
     def _expect(self, units: int) -> tuple[int, _Pending]:
         now_s = time.monotonic()
         pending = _Pending(Future(), units, now_s, now_s + self._pace.limit_s(units))
@@ -185,6 +186,22 @@ class ModelProcess:
             number = next(self._numbers)
             self._pending[number] = pending
         return number, pending
+
+    def _until_dead(self, on_loaded: Callable[[Loaded], None], closing: Stop) -> str:
+        """Take its messages; returns why it must be killed, "" where it ends by itself."""
+        reason = ""
+        while not reason:
+            try:
+                if self._link.readable(_LOOK_UP_S):
+                    reason = self._hear(on_loaded)
+                elif closing.is_set():
+                    return ""
+                reason = reason or self._judge()
+            except EOFError:
+                return ""
+            except BrokenLink as error:
+                reason = f"sent garbage ({error}) and was killed"
+        return reason
 
     def _hear(self, on_loaded: Callable[[Loaded], None]) -> str:
         """Take one message; returns why the process must end, "" while it need not."""
@@ -197,7 +214,7 @@ class ModelProcess:
                 on_loaded(message)
             case Refused():
                 self._refused = (ConfigError if message.is_config else ModelError)(message.message)
-                return message.message
+                return f"could not load: {message.message}"
             case Lost():
                 return f"lost its device: {message.message}"
             case _:

@@ -124,6 +124,8 @@ class Worker:
         with self.health.changed:
             self.state, self._failure = "ended", failure
             self.health.changed.notify_all()
+        if self._process is not None:
+            self._process.give_up(failure)
 
     def _live_for_ever(self) -> StreamQAError | None:
         """Start process after process, and see each one's end; returns why there is not even a first."""
@@ -135,13 +137,13 @@ class Worker:
                 attempt = 1 if self.state == "live" else attempt + 1
                 self.state = "down"
             if self._closing.is_set():
-                _bury(process, _closed())
                 return None
             if self._info is None:  # nobody can have asked it yet
                 untold = f"the model's process {self.name} {ending.reason}, while it loaded"
                 return ending.refused or ModelError(untold)
             self.health.died(self.name, ending.reason)  # first the record, then the answers that it explains
-            _bury(process, ModelLost(f"the model's process {self.name} {ending.reason}"))
+            if process is not None:
+                process.give_up(ModelLost(f"the model's process {self.name} {ending.reason}"))
             if not self._closing.wait(backoff.after(time.monotonic() - born_s, random.random())):
                 self.health.restarting(self.name, attempt)
         return None
@@ -199,18 +201,13 @@ def _claim(workers: Sequence[Worker]) -> Worker:
                 worker.busy += 1
                 return worker
             now_s = time.monotonic()
-            if any(w.state == "live" for w in workers):
-                until_s = now_s + patience_s
             if all(w.state == "ended" for w in workers):
                 workers[0].check()
-            if health.stopping or now_s >= until_s:
+            if any(w.state == "live" for w in workers):
+                until_s = now_s + patience_s
+            elif health.stopping or now_s >= until_s:
                 raise ModelLost("; ".join(health.trouble()) or "the model is not there")
             health.changed.wait(min(_LOOK_UP_S, max(0.0, until_s - now_s)))
-
-
-def _bury(process: ModelProcess | None, error: ModelError) -> None:
-    if process is not None:
-        process.give_up(error)
 
 
 def _closed() -> ModelLost:

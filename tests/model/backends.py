@@ -13,13 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from streamqa.errors import ConfigError, ModelError
+from streamqa.metrics import Metrics
 from streamqa.model.base import ModelOptions
+from streamqa.model.health import Health
+from streamqa.model.restarts import Limits
 from streamqa.testing import ScriptedModel
-from streamqa.types import Generation, ModelInfo, Request
+from streamqa.types import Fault, Generation, ModelInfo, Request
 
 HERE = "tests.model.backends"
+QUICK = Limits(first_answer_s=20, least_answer_s=20, first_wait_s=0.01, longest_wait_s=0.05, patience_s=20)
 # What the red value of a picture's first pixel makes the model do.
 KILL, HANG, RAISE, GARBAGE, ABORT = 201, 202, 203, 204, 205
+
+
+def watched() -> tuple[Health, list[Fault]]:
+    health, faults = Health(Metrics()), list[Fault]()
+    health.attach(faults.append)
+    return health, faults
 
 
 def _script(image: Any, prompt: Any) -> str:

@@ -1,33 +1,26 @@
 """The real child process, with models that die, hang and lie on demand; and once with the real `tiny`."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from streamqa.capture.buffer import Choose, Offer
-from streamqa.engine.engine import Engine
 from streamqa.errors import ConfigError, ModelError, ModelLost
-from streamqa.metrics import Metrics
 from streamqa.model.base import ModelOptions, find_backend, open_model
-from streamqa.model.health import Health
 from streamqa.model.link import Load
 from streamqa.model.restarts import Limits
 from streamqa.model.worker import Worker
-from streamqa.testing import make_frame
-from streamqa.types import Answer, Fault, Frame, Prompt, Question, Request
-from tests.model.backends import ABORT, GARBAGE, HANG, HERE, KILL, RAISE
+from streamqa.types import Prompt, Request
+from tests.model.backends import ABORT, GARBAGE, HANG, HERE, KILL, QUICK, RAISE, watched
 
-QUICK = Limits(first_answer_s=20, least_answer_s=20, first_wait_s=0.01, longest_wait_s=0.05, patience_s=20)
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,29 +32,6 @@ def picture(order: int = 0, height: int = 24, width: int = 32) -> Request:
 
 def said(worker: Worker, *requests: Request) -> list[str]:
     return [generation.text for group in worker.answer(requests) for generation in group]
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Worker]]:
-    with ExitStack() as stack:
-
-        def make(
-            function: str = "load",
-            health: Health | None = None,
-            limits: Limits = QUICK,
-            folder: Path | None = None,
-        ) -> Worker:
-            worker = Worker(Load(f"{HERE}:{function}", "fake", folder, ModelOptions()), health, limits)
-            stack.callback(worker.close)
-            return worker
-
-        yield make
-
-
-def watched() -> tuple[Health, list[Fault]]:
-    health, faults = Health(Metrics()), list[Fault]()
-    health.attach(faults.append)
-    return health, faults
 
 
 def test_it_says_what_the_model_says(start: Callable[..., Worker]) -> None:
@@ -138,6 +108,33 @@ def test_a_death_costs_its_batch_and_is_told_once(
     assert said(worker, picture(2)) == ["2 32x24 2"]
     assert health.trouble() == []
     assert len(faults) == 1
+
+
+def test_a_hang_is_found_beside_a_batch_that_goes_well(start: Callable[..., Worker]) -> None:
+    worker = start("load_slow", limits=Limits(first_answer_s=0.5, least_answer_s=0.5, first_wait_s=0.01))
+    _ = worker.info
+    hung: list[Exception] = []
+
+    def hang() -> None:
+        try:
+            worker.answer([picture(HANG)])
+        except ModelLost as error:
+            hung.append(error)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    while thread.is_alive():
+        with suppress(ModelLost):  # when it is killed, this one's batch dies with it
+            said(worker, picture(1))
+    assert "hung" in str(hung[0])
+
+
+def test_what_cannot_be_sent_is_the_callers_mistake(start: Callable[..., Worker]) -> None:
+    worker = start()
+    with pytest.raises(TypeError, match="pickle"):
+        worker.answer([Request(None, (Prompt("a"),), threading.Lock())])  # type: ignore[arg-type]
+    assert worker.busy == 0
+    assert said(worker, picture(1)) == ["1 32x24 1"]
 
 
 def test_a_model_that_cannot_be_loaded_is_told_as_in_this_process(
@@ -274,91 +271,6 @@ def test_the_embedded_model_says_the_same_in_a_child() -> None:
     finally:
         worker.close()
         here.close()
-
-
-class Recording:
-    """Frames as a file gives them: all of them, in order; some carry an order to die."""
-
-    def __init__(self, frames: Sequence[Frame]) -> None:
-        self._frames = list(frames)
-
-    def take(self, choose: Choose, timeout_s: float) -> list[Frame]:
-        count = choose([Offer(frame, 0, live=False) for frame in self._frames[:4]]) if self._frames else 0
-        taken, self._frames = self._frames[:count], self._frames[count:]
-        return taken
-
-    def wake(self) -> None:
-        """Nobody waits here."""
-
-    @property
-    def exhausted(self) -> bool:
-        return not self._frames
-
-
-def killed_in_a_row(worker: Worker, faults: list[Fault], kills: int) -> None:
-    """A recording of which every 16th frame kills the process that looks at it."""
-    orders = [KILL if i % 16 == 7 else i % 200 for i in range(16 * kills)]
-    frames = [make_frame(t_s=i / 10, index=i, fill=order) for i, order in enumerate(orders)]
-    questions = [Question(name, "What?", "text", 100_000_000) for name in ("a", "b")]
-    answers: list[Answer] = []
-    Engine(questions, worker, answers.extend, Metrics()).run(Recording(frames), threading.Event())
-    assert len(faults) == kills
-    assert sum(a.skipped for a in answers) == 0
-    assert sorted((a.question, a.frame) for a in answers) == [
-        (q.id, f.index) for q in questions for f in frames
-    ]
-    deadly = {f.index for f in frames if orders[f.index] == KILL}
-    errors = [a for a in answers if a.decision.state == "error"]
-    assert deadly <= {a.frame for a in errors}
-    # With it died only what was in the process together with it: two batches of four frames at most.
-    assert all(min(abs(a.frame - frame) for frame in deadly) < 8 for a in errors)
-    assert all("was killed (SIGKILL)" in a.reading.reason for a in errors)
-    assert all(a.reading.text.startswith(f"{orders[a.frame]} ") for a in answers if a.decision.state == "ok")
-
-
-@pytest.mark.parametrize("function", ["load", "load_slow"], ids=["one batch", "two batches in flight"])
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_in_a_row_every_tick_is_answered_or_reported(
-    start: Callable[..., Worker], kills: int, function: str
-) -> None:
-    health, faults = watched()
-    killed_in_a_row(start(function, health), faults, kills)
-
-
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_from_outside_at_any_moment_the_account_is_right(
-    start: Callable[..., Worker], kills: int
-) -> None:
-    """While it loads, while it reads, in a batch, between two: whenever the seed says."""
-    health, faults = watched()
-    worker, done = start("load_slow", health), threading.Event()
-    _ = worker.info
-    frames = [make_frame(t_s=i / 10, index=i, fill=i % 200) for i in range(120 * kills)]
-    questions = [Question(name, "What?", "text", 100_000_000) for name in ("a", "b")]
-    answers: list[Answer] = []
-
-    def kill() -> None:
-        chance = random.Random(kills)
-        for _ in range(kills):
-            done.wait(chance.uniform(0.0, 0.3))
-            process = worker._process
-            assert process is not None
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    Engine(questions, worker, answers.extend, Metrics()).run(Recording(frames), threading.Event())
-    done.set()
-    killer.join(20)
-    assert 1 <= len(faults) <= kills
-    assert sorted((a.question, a.frame) for a in answers) == [
-        (q.id, f.index) for q in questions for f in frames
-    ]
-    assert {a.decision.state for a in answers} <= {"ok", "error"}
-    errors = [a for a in answers if a.decision.state == "error"]
-    assert len(errors) <= 2 * 8 * kills  # two batches of four frames, two questions
-    assert all("SIGKILL" in a.reading.reason for a in errors)
 
 
 def alive(pid: int) -> bool:
