@@ -1,8 +1,8 @@
 """The approximate class of linear layers: eight-bit weights and activations. Off unless `precision` asks for it.
 
 Weights have a scale for each output, activations one for the whole of a layer's input (int8) or for each row (fp8,
-where the device can), measured anew in every forward: nothing is calibrated. What that does to answers of the released
-weights has not been measured, since they were not at hand; `streamqa bench engine --approximate` shows random ones.
+where the device can), measured anew in every forward: nothing is calibrated. What that does to answers of real
+weights was not measured, since there were none at hand; `streamqa bench engine --approximate` shows random ones.
 """
 
 from __future__ import annotations
