@@ -18,6 +18,7 @@ from streamqa.types import NS_PER_S, Generation, Question, Request
 
 _PATIENCE_NS = 30 * NS_PER_S  # a model that fails slowly must not hold up all answers for ever
 _MEMORY_WORDS = ("out of memory", "not enough memory", "allocate memory")  # also as told by another process
+_MISCOUNTED = "the model gave another number of answers than it was asked for"
 _log = logging.getLogger(__name__)
 
 
@@ -58,10 +59,12 @@ def refuse_unanswerable(model: VisionModel, questions: Sequence[Question]) -> No
     if not questions:
         return
     prompts = tuple(prompt_for(question) for question in questions)
-    (said,) = model.answer([Request(None, prompts, check_only=True)])
+    said = model.answer([Request(None, prompts, check_only=True)])
+    if [len(generations) for generations in said] != [len(prompts)]:
+        raise ModelError(_MISCOUNTED)
     wrong = [
         f"question {question.id!r}: {' '.join(generation.error.split())}"
-        for question, generation in zip(questions, said, strict=True)
+        for question, generation in zip(questions, said[0], strict=True)
         if generation.finish == "error"
     ]
     if wrong:
@@ -98,7 +101,7 @@ class _Asking:
         try:
             said = self._model.answer(requests)
             if [len(generations) for generations in said] != [len(r.prompts) for r in requests]:
-                raise ModelError("the model gave another number of answers than it was asked for")
+                raise ModelError(_MISCOUNTED)
         except ModelLost as error:
             self.failed = True
             self._died_of = max(self._died_of, len(requests))

@@ -159,3 +159,12 @@ def test_questions_that_cannot_be_answered_are_named_with_their_reasons() -> Non
         "scripted@1 cannot answer question 'b': 10 tokens, the limit is 9; question 'c': 11 tokens, the limit is 9"
     )
     assert model.batches == []
+
+
+def test_a_check_that_comes_back_with_another_count_is_no_answer() -> None:
+    class Careless(ScriptedModel):
+        def answer(self, requests: Sequence[Request]) -> Any:
+            return [*super().answer(requests), []]
+
+    with pytest.raises(ModelError, match="another number"):
+        refuse_unanswerable(Careless(lambda image, prompt: ""), [question("a")])
