@@ -5,6 +5,9 @@ Shape suffixes are those of `layers`.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -44,16 +47,33 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Part:
             q, k, v, 0.0, False, attn_mask=mask, scale=scale
         )
         return out, lse
-    if q.device.type == "cuda" and mask is None and q.dtype in (torch.float16, torch.bfloat16):
+    kernel = gpu_kernel(q.dtype, _capability(q.device)) if q.device.type == "cuda" and mask is None else ""
+    if kernel == "flash":
         out, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
             q, k, v, 0.0, False, False, scale=scale
         )
         return out, lse[:, :, : q.shape[2]]
+    if kernel == "efficient":
+        out, lse, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
+            q, k, v, None, True, 0.0, False, scale=scale
+        )
+        return out, lse[:, :, : q.shape[2]]  # made for a multiple of 32 rows
     scores = ((q * scale) @ k.transpose(-1, -2)).float()
     if mask is not None:
         scores = scores + mask
     lse = scores.logsumexp(dim=-1)
     return (scores - lse[..., None]).exp_().to(v.dtype) @ v, lse
+
+
+def gpu_kernel(dtype: torch.dtype, capability: tuple[int, int]) -> Literal["flash", "efficient"]:
+    """Which of torch's CUDA kernels attends without a mask: flash attention wants 16-bit floats and Ampere (8.0)."""
+    half = dtype in (torch.float16, torch.bfloat16)
+    return "flash" if half and capability >= (8, 0) else "efficient"
+
+
+@cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
 
 
 def merge_rows(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from streamqa.errors import ModelError
+from streamqa.model.moondream.config import MoondreamConfig, read_config
 
 REPO = "vikhyatk/moondream2"
 REVISION_NAME = "2025-06-21"
@@ -93,3 +94,19 @@ def _look_up_hub() -> None:
 
     if not getproxies():
         socket.getaddrinfo(urlsplit(ENDPOINT).hostname, None)
+
+
+def locate(source: str | Path) -> tuple[Path, Path, MoondreamConfig]:
+    """Weights, tokenizer (may be absent) and config of a directory or of the pinned repository."""
+    directory = Path(source)
+    if directory.is_dir():
+        weights = directory / WEIGHTS.name
+        if not weights.is_file():
+            raise ModelError(
+                f"moondream2: no {weights}; put {describe(WEIGHTS)} there, and beside it"
+                f" {describe(TOKENIZER)}; {ADVICE}"
+            )
+        return weights, directory / TOKENIZER.name, read_config(directory / "config.json")
+    if str(source) == REPO:
+        return fetch(WEIGHTS), fetch(TOKENIZER), MoondreamConfig()
+    raise ModelError(f"{source}: neither a directory nor {REPO}, the one repository with pinned files")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,8 +18,10 @@ from streamqa.errors import ModelError
 from streamqa.model.base import AS_IT_LIKES, ModelOptions, VisionModel
 from streamqa.model.moondream import hub
 from streamqa.model.moondream.answering import Answerer, Tokenizer, failed, reason_budgets
-from streamqa.model.moondream.config import MoondreamConfig, read_config
+from streamqa.model.moondream.config import MoondreamConfig
 from streamqa.model.moondream.crops import Picture, Tiling, all_crops, unique_crops
+from streamqa.model.moondream.device import best_dtype as best_dtype
+from streamqa.model.moondream.device import float16_problem, max_frames
 from streamqa.model.moondream.generate import decode, feed
 from streamqa.model.moondream.network import Network
 from streamqa.model.moondream.packing import Session
@@ -41,6 +44,8 @@ from streamqa.types import Generation, ModelInfo, Request, Task
 
 if TYPE_CHECKING:
     from streamqa.types import Image
+
+_logger = logging.getLogger(__name__)
 
 TASKS: frozenset[Task] = frozenset({"query", "reason", "caption", "point", "detect"})
 MAX_RESIZERS = 8  # threads that make crops: Pillow lets go of the interpreter while it resizes
@@ -100,7 +105,7 @@ class Moondream:
             ModelError: something is missing, damaged or of another model.
         """
         where = torch.device(device)
-        weights, tokenizer_path, config = _locate(source)
+        weights, tokenizer_path, config = hub.locate(source)
         network = load_network(weights, config, where, dtype)
         tokenizer = TextTokenizer.from_file(tokenizer_path, config) if tokenizer_path.is_file() else None
         if info is None:
@@ -344,31 +349,20 @@ class Moondream:
 _TOKENIZER_ADVICE = f"get {hub.describe(hub.TOKENIZER)}"
 
 
-def _locate(source: str | Path) -> tuple[Path, Path, MoondreamConfig]:
-    """Weights, tokenizer (may be absent) and config of a directory or of the pinned repository."""
-    directory = Path(source)
-    if directory.is_dir():
-        weights = directory / hub.WEIGHTS.name
-        if not weights.is_file():
-            raise ModelError(
-                f"moondream2: no {weights}; put {hub.describe(hub.WEIGHTS)} there, and beside it"
-                f" {hub.describe(hub.TOKENIZER)}; {hub.ADVICE}"
-            )
-        return weights, directory / hub.TOKENIZER.name, read_config(directory / "config.json")
-    if str(source) == hub.REPO:
-        return hub.fetch(hub.WEIGHTS), hub.fetch(hub.TOKENIZER), MoondreamConfig()
-    raise ModelError(f"{source}: neither a directory nor {hub.REPO}, the one repository with pinned files")
-
-
-def best_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes with it, float32 elsewhere."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return torch.float32
-    return torch.bfloat16 if {"avx512_bf16", "amx_bf16", "bf16"} & set(flags) else torch.float32
+def _open_fitting(source: str | Path, device: torch.device) -> Moondream:
+    """The model in the device's best number format that its numbers fit into."""
+    model = Moondream.from_pretrained(source, device, best_dtype(device))
+    problem = float16_problem(model.network) if model.network.dtype == torch.float16 else ""
+    if not problem:
+        return model
+    model.close()
+    _logger.warning(
+        "%s on %s computes in float32, slower and in twice the memory: float16 is too small (%s)",
+        model.info.label,
+        device,
+        problem,
+    )
+    return Moondream.from_pretrained(source, device, torch.float32)
 
 
 def load(spec: str, directory: Path | None = None, options: ModelOptions = AS_IT_LIKES) -> VisionModel:
@@ -379,8 +373,11 @@ def load(spec: str, directory: Path | None = None, options: ModelOptions = AS_IT
     """
     given = directory or spec.partition(":")[2]
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model = Moondream.from_pretrained(given or hub.REPO, device, best_dtype(device))
+    model = _open_fitting(given or hub.REPO, device)
     if model.tokenizer is None:
         raise ModelError(f"moondream2: no {Path(given) / hub.TOKENIZER.name}; {_TOKENIZER_ADVICE}")
     prepare(model.network, options.precision)
+    # While a GPU computes, crops of the next batch are made; on a CPU they would take its cores away.
+    in_flight = 2 if device.type == "cuda" else 1
+    model.info = replace(model.info, max_frames=max_frames(model.network), in_flight=in_flight)
     return model

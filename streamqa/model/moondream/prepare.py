@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from streamqa.model.moondream.device import is_large, keep_memory
+from streamqa.model.moondream.fused import FusedBlock
 from streamqa.model.moondream.layers import Dense, paired
 from streamqa.model.moondream.network import Network
 from streamqa.model.moondream.quantise import quantise
+from streamqa.model.moondream.text import TextBlock
 from streamqa.types import Precision
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -38,15 +42,31 @@ class OneDnnKernel:
 def prepare(network: Network, precision: Precision = "exact") -> None:
     """Lay the weights out anew; the answers are those of the plain layout up to rounding, if `precision` is exact.
 
-    Afterwards the network computes, but its state dict is not that of a checkpoint any more.
+    Afterwards the network computes, but its state dict is not that of a checkpoint any more. On a CPU a model of the
+    released size also takes the process for itself: a thread for each core, and memory that is kept.
 
     Raises:
         ModelError: the device cannot compute with that precision.
     """
+    if network.device.type == "cpu" and is_large(network):
+        torch.set_num_threads(usable_cores())
+        keep_memory()
     if network.device.type == "cpu" and network.dtype == torch.bfloat16 and has_onednn():
         lay_out(network, precision)
-    elif precision != "exact":
+        return
+    if network.device.type == "cuda":
+        fuse(network)
+    if precision != "exact":
         quantise(network, precision)
+
+
+def fuse(network: Network) -> None:
+    """The layout of a GPU: two matrix multiplications a decoder layer instead of four, rotation in pairs."""
+    _pair(network)
+    blocks = network.text.blocks
+    for layer, block in enumerate(network.text.layers()):
+        assert isinstance(block, TextBlock)
+        blocks[layer] = FusedBlock(block)  # one at a time, so that no more than one layer is held twice
 
 
 def lay_out(network: Network, precision: Precision = "exact") -> None:
@@ -98,9 +118,10 @@ def _pair(network: Network) -> None:
     config = network.config.text
     rotated, half = config.n_heads + config.n_kv_heads, config.rotary_dim // 2
     for block in network.text.layers():
+        assert isinstance(block, TextBlock)
         qkv = block.attn.qkv
         qkv.weight = nn.Parameter(
             paired(qkv.weight.data, rotated, config.head_dim, half), requires_grad=False
         )
         qkv.bias = nn.Parameter(paired(qkv.bias.data, rotated, config.head_dim, half), requires_grad=False)
-        block.in_pairs = True
+        block.heads = replace(block.heads, in_pairs=True)

@@ -6,7 +6,7 @@ What the rows of a forward may look at is the caller's business (`packing`); thi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -74,29 +74,65 @@ def padding_mask(slots: int, length: int, device: torch.device) -> Tensor | None
     return mask
 
 
-class TextBlock(nn.Module):
-    """One layer: x + attention(ln(x)) + mlp(ln(x)), with a single norm."""
+class Block(Protocol):
+    """One layer, cut where the rows look at each other: x + attention(ln(x)) + mlp(ln(x)), with a single norm."""
 
-    in_pairs = False  # whether the rotated dimensions of queries and keys lie in pairs, see `layers.paired`
+    def open(self, x_RD: Tensor, turn_R1h: Tensor) -> Opened:
+        """What the rows bring to the attention."""
+        ...
+
+    def close(self, x_RD: Tensor, seen_RHd: Tensor, rest: Tensor) -> Tensor:
+        """The layer's output [R, D], from its input, what the rows saw, and `Opened.rest` of the same rows."""
+        ...
+
+
+class Opened(NamedTuple):
+    """The first half of a layer."""
+
+    q_RHd: Tensor  # rotated
+    k_RKd: Tensor  # rotated
+    v_RKd: Tensor
+    rest: Tensor  # [R, ...]: what the second half needs beside the input
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """How a QKV output is cut into heads."""
+
+    queries: int
+    keys: int  # and as many values
+    dim: int
+    in_pairs: bool = (
+        False  # whether the rotated dimensions of queries and keys lie in pairs, see `layers.paired`
+    )
+
+    def rotated(self, qkv_RC: Tensor, turn_R1h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries [R, H, d] and keys [R, K, d], values [R, K, d]: views of `qkv_RC`, which is overwritten."""
+        rotated = self.queries + self.keys
+        heads = qkv_RC.view(len(qkv_RC), rotated + self.keys, self.dim)
+        rotate_(heads[:, :rotated], turn_R1h, self.in_pairs)
+        return heads[:, : self.queries], heads[:, self.queries : rotated], heads[:, rotated:]
+
+
+class TextBlock(nn.Module):
+    """A layer as the weights have it; a `Block`."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.n_heads, self.n_kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
+        self.heads = Heads(config.n_heads, config.n_kv_heads, config.head_dim)
         self.ln = nn.LayerNorm(config.dim, eps=EPS)
         self.attn = Attention(config.dim, (config.n_heads + 2 * config.n_kv_heads) * config.head_dim)
         self.mlp = MLP(config.dim, config.ff_dim, config.dim)
 
-    def qkv(self, normed_RD: Tensor, turn_R1h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries [R, H, d] and keys [R, K, d], values [R, K, d]: views of one tensor."""
-        heads = self.attn.qkv(normed_RD).view(-1, self.n_heads + 2 * self.n_kv_heads, self.head_dim)
-        rotated = self.n_heads + self.n_kv_heads
-        rotate_(heads[:, :rotated], turn_R1h, self.in_pairs)
-        return heads[:, : self.n_heads], heads[:, self.n_heads : rotated], heads[:, rotated:]
+    def open(self, x_RD: Tensor, turn_R1h: Tensor) -> Opened:
+        """The rest is the normed input."""
+        normed_RD = self.ln(x_RD)
+        return Opened(*self.heads.rotated(self.attn.qkv(normed_RD), turn_R1h), normed_RD)
 
-    def join(self, x_RD: Tensor, normed_RD: Tensor, seen_RHd: Tensor) -> Tensor:
+    def close(self, x_RD: Tensor, seen_RHd: Tensor, rest: Tensor) -> Tensor:
         """The layer's output, [R, D]."""
         out: Tensor = x_RD + self.attn.proj(seen_RHd.flatten(1))
-        return out.add_(self.mlp(normed_RD))
+        return out.add_(self.mlp(rest))
 
 
 class TextModel(nn.Module):
@@ -112,9 +148,9 @@ class TextModel(nn.Module):
         self.post_ln = nn.LayerNorm(config.dim, eps=EPS)
         self.lm_head = Dense(config.dim, config.vocab_size)
 
-    def layers(self) -> list[TextBlock]:
+    def layers(self) -> list[Block]:
         """The blocks, typed, which ModuleList is not."""
-        return [block for block in self.blocks if isinstance(block, TextBlock)]
+        return cast("list[Block]", list(self.blocks))
 
     def embed(self, ids_R: Tensor) -> Tensor:
         """[R] -> [R, D]."""
@@ -138,10 +174,10 @@ class TextModel(nn.Module):
         """Embeddings of packed rows -> hidden states before the last norm, of the rows that `attend` kept."""
         turn_R1h = rope(positions_R, self.config.rotary_dim, self.config.rope_theta)
         for layer, block in enumerate(self.layers()):
-            normed_RD = block.ln(x_RD)
-            seen_RHd = attend(layer, *block.qkv(normed_RD, turn_R1h))
+            q_RHd, k_RKd, v_RKd, rest = block.open(x_RD, turn_R1h)
+            seen_RHd = attend(layer, q_RHd, k_RKd, v_RKd)
             ended = len(x_RD) - len(seen_RHd)
             if ended == len(x_RD):
                 return x_RD[ended:]
-            x_RD = block.join(x_RD[ended:], normed_RD[ended:], seen_RHd)
+            x_RD = block.close(x_RD[ended:], seen_RHd, rest[ended:])
         return x_RD

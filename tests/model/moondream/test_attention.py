@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from streamqa.model.moondream.attention import attend_part, merge_rows
+from streamqa.model.moondream.attention import attend_part, gpu_kernel, merge_rows
 
 Part = tuple[torch.Tensor, torch.Tensor]
 
@@ -69,3 +69,20 @@ def test_odd_numbers_of_keys_and_bfloat16() -> None:
     expected = functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
     torch.testing.assert_close(got.float(), expected, atol=2e-2, rtol=2e-2)
     assert lse.dtype == torch.float32
+
+
+def test_old_gpus_and_float32_do_without_flash_attention() -> None:
+    assert gpu_kernel(torch.bfloat16, (9, 0)) == gpu_kernel(torch.float16, (8, 0)) == "flash"
+    assert gpu_kernel(torch.float16, (7, 5)) == gpu_kernel(torch.float32, (9, 0)) == "efficient"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("width", [64, 72])
+def test_kernels_of_the_gpu(dtype: torch.dtype, width: int) -> None:
+    torch.manual_seed(4)
+    q, k, v = (torch.randn(2, 3, rows, width) for rows in (19, 730, 730))
+    got, lse = attend_part(*(t.to("cuda", dtype) for t in (q, k, v)))
+    expected = attend_part(q, k, v)
+    torch.testing.assert_close(got.float().cpu(), expected[0], atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(lse.float().cpu(), expected[1], atol=5e-3, rtol=5e-3)

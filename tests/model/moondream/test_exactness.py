@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from streamqa.model.moondream.config import MoondreamConfig
-from streamqa.model.moondream.prepare import has_onednn, lay_out
+from streamqa.model.moondream.prepare import fuse, has_onednn, lay_out
 from streamqa.types import Generation, Prompt
 from tests.model.moondream.subjects import (
     GOLDEN,
@@ -147,6 +147,14 @@ def test_any_batch_and_any_draft_whole(subjects: dict[str, Subject], name: str, 
 
 
 needs_onednn = pytest.mark.skipif(not has_onednn(), reason="this torch cannot lay weights out for the CPU")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_layout_of_a_gpu_changes_nothing(directories: dict[str, Path], name: str) -> None:
+    subject = open_subject(directories[name])
+    fuse(subject.model.network)
+    count = run_block(subject, block=-3, batches=4)
+    assert count["near ties"] <= 0.05 * count["rows"]
 
 
 @needs_onednn

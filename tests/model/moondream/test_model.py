@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from streamqa.errors import ModelError
-from streamqa.model.base import open_model
+from streamqa.model.base import ModelOptions, open_model
 from streamqa.model.moondream import hub
-from streamqa.model.moondream.model import Moondream, best_dtype, load
+from streamqa.model.moondream import model as model_module
+from streamqa.model.moondream.model import Moondream, load
 from streamqa.model.moondream.prompts import query
 from streamqa.types import ModelInfo, Prompt, Request
 
@@ -206,14 +208,31 @@ def test_no_weights_and_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         load("moondream2")
 
 
-def test_dtype_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    for flags, dtype in (("fpu amx_bf16", torch.bfloat16), ("fpu avx2", torch.float32)):
-        monkeypatch.setattr(Path, "read_text", lambda *_, flags=flags, **__: f"flags : {flags}\n")
-        assert best_dtype(cpu) == dtype
+def test_loaded_for_the_engine(toy_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "max_frames", lambda network: 7)
+    opened = load("moondream2", toy_dir, ModelOptions("cpu"))
+    assert (opened.info.max_frames, opened.info.in_flight) == (7, 1)
+    opened.close()
 
-    def unreadable(*_: Any, **__: Any) -> str:
-        raise OSError
 
-    monkeypatch.setattr(Path, "read_text", unreadable)
-    assert best_dtype(cpu) == torch.float32
+@pytest.mark.parametrize("fits", [True, False])
+def test_float16_only_if_the_numbers_fit(
+    toy_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fits: bool,
+) -> None:
+    for path in toy_dir.iterdir():
+        shutil.copy(path, tmp_path / path.name)
+    if not fits:
+        weights = load_file(tmp_path / "model.safetensors")
+        next(t for name, t in weights.items() if name.endswith("blocks.1.mlp.fc2.weight"))[0, 0] = 1e5
+        save_file(weights, tmp_path / "model.safetensors")
+    monkeypatch.setattr(model_module, "best_dtype", lambda device: torch.float16)
+    opened = load("moondream2", tmp_path, ModelOptions("cpu"))
+    assert opened.info.dtype == ("float16" if fits else "float32")
+    assert len(caplog.messages) == (0 if fits else 1)
+    assert all("1 of its tensors do not fit" in line and "float32" in line for line in caplog.messages)
+    assert opened.answer([Request(None, (Prompt("What?", max_tokens=2),))])[0][0].finish != "error"
+    opened.close()
