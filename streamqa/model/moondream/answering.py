@@ -273,6 +273,8 @@ class Answerer:
         if isinstance(run, ReasonRun):
             return self.as_reasoned(run.reasoned)
         assert isinstance(run, ObjectsRun)
+        if not run.sound:
+            return failed(NOT_FINITE)
         return _objects(run.found, "length" if run.full else "eos")
 
     def as_generation(self, decoded: Decoded) -> Generation:

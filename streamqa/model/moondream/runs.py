@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+from math import isfinite
 from typing import Literal, Protocol, TypedDict
 
 from streamqa.model.moondream.config import Ids, TokenizerConfig
@@ -239,6 +240,9 @@ class ObjectsRun:
     def __init__(self, special: TokenizerConfig, limit: int, kind: Literal["point", "detect"]) -> None:
         self._special, self._limit, self._kind = special, limit, kind
         self.found: list[dict[str, float]] = []
+        self.sound = (
+            True  # of numbers that are not finite the likeliest token is eos: "nothing there" would be a lie
+        )
         self._x: float | None = None
         self._y: float | None = None
         self.wants: Wants | None = "token" if limit > 0 else None
@@ -246,7 +250,8 @@ class ObjectsRun:
 
     def on_token(self, token: int, logprob: float) -> None:
         """Whether there is another object."""
-        self.wants = None if token == self._special.eos_id else "coord"
+        self.sound = isfinite(logprob)
+        self.wants = None if token == self._special.eos_id or not self.sound else "coord"
 
     def on_coord(self, value: float) -> None:
         """The object's x, then its y."""

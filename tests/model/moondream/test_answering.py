@@ -139,6 +139,19 @@ def test_pictures_of_any_size_are_answered_or_refused_by_themselves(toy: Moondre
         assert "error" not in [g.finish for g in groups[place]]
 
 
+@pytest.mark.parametrize("part", ["text.lm_head.bias", "text.blocks.1.attn.qkv.bias", "vision.post_ln.bias"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, of the scores
+def test_numbers_that_are_not_finite_are_an_error_of_every_task(
+    toy_dir: Path, toy_images: list[Any], part: str, value: float
+) -> None:
+    model = Moondream.from_pretrained(toy_dir)
+    model.network.get_parameter(part)[3] = value
+    for generation in model.answer([Request(toy_images[1], EVERY)])[0]:
+        assert (generation.finish, generation.points, generation.boxes) == ("error", (), ())
+        assert "not finite" in generation.error
+
+
 def test_options_that_cannot_be_told_apart(toy: Moondream, toy_images: list[Any]) -> None:
     alike = (Option("a", ("red",)), Option("b", ("Red",)))
     asked = (Prompt("Which?", options=alike), Prompt("Is it?", options=YES_NO))
