@@ -46,7 +46,7 @@ class Settings:
 
     questions: tuple[int, ...] = (1, 4, 16)
     cameras: tuple[int, ...] = (1, 4, 16)
-    frames: int = 800  # of each point
+    frames: int = 800  # of each camera, at each point
     long_run: int = 20_000  # frames of the run whose memory is watched, the first half to warm up
     long_cameras: int = 4
     model: str = "tiny"  # "" measures no model
@@ -54,7 +54,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         counts = (*self.questions, *self.cameras, self.rounds, self.long_cameras)
-        if min(counts) < 1 or min(self.frames // max(self.cameras), self.long_run // self.long_cameras) < 5:
+        if min(counts) < 1 or min(self.frames, self.long_run // self.long_cameras) < 5:
             raise ConfigError(
                 "bench growth: counts must be above 0, and frames enough for five of each camera"
             )
@@ -91,7 +91,8 @@ def _line_figures(settings: Settings, folder: Path, progress: Callable[[str], No
     rounds = []
     for number in range(1, settings.rounds + 1):
         by_questions = [_cost(folder, 1, count, settings.frames) for count in settings.questions]
-        by_cameras = [_cost(folder, count, 1, settings.frames) for count in settings.cameras]
+        # As many of each: what fills the buffers of many cameras before the first answer must stay a small part.
+        by_cameras = [_cost(folder, count, 1, count * settings.frames) for count in settings.cameras]
         rounds.append((by_questions, by_cameras))
         first = by_questions[0]
         progress(

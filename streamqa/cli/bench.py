@@ -65,7 +65,9 @@ def growth(
     frames: Annotated[
         int, typer.Option(min=10, max=10**7, help="Whose memory is watched, after as many to warm up")
     ] = 10_000,
-    point: Annotated[int, typer.Option(min=80, max=10**6, help="Frames of each other run")] = 800,
+    point: Annotated[
+        int, typer.Option(min=80, max=10**6, help="Frames of each camera of every other run")
+    ] = 800,
     model: Annotated[str, typer.Option(help="Whose cost of a question to measure")] = "tiny",
     rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,

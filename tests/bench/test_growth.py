@@ -48,7 +48,7 @@ def test_memory_that_is_taken_once_is_no_growth() -> None:
     assert found["objects/frame"] == (pytest.approx(0), True)
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"frames": 16}, {"questions": (4, 4)}, {"cameras": (3,)}])
+@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"frames": 4}, {"questions": (4, 4)}, {"cameras": (3,)}])
 def test_settings_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="bench growth"):
         Settings(**wrong)  # type: ignore[arg-type]
