@@ -27,7 +27,7 @@ from pydantic import (
 from streamqa.answers import check_question, question_problems
 from streamqa.durations import parse_duration
 from streamqa.errors import ConfigError
-from streamqa.types import DEVICE_PATTERN, Detail, Gate, Kind, Precision, Question
+from streamqa.types import DEVICE_ADVICE, DEVICE_PATTERN, Detail, Gate, Kind, Precision, Question
 from streamqa.yaml_nodes import Document, parse
 
 _MAX_FILE_BYTES = 1_000_000
@@ -321,6 +321,8 @@ def _words(error: Any) -> str:
         return "empty" if error["input"] is None else "needs lines of the form `key: value`"
     if error["type"] == "string_type" and not isinstance(error["input"], dict | list):
         return "is no text; put it in quotes"
+    if error["type"] == "string_pattern_mismatch":  # of a device: the only other pattern is that of a key
+        return DEVICE_ADVICE
     return str(error["msg"]).removeprefix("Value error, ")
 
 

@@ -29,6 +29,7 @@ Decide = Literal["latest", "majority", "any", "all", "mean", "k_of_n"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 DEVICE_PATTERN = r"^(cpu|mps|cuda(:\d{1,2})?)$"
+DEVICE_ADVICE = "no such device; write cpu, cuda, cuda:1 or mps"
 CLOSED_KINDS: tuple[str, ...] = ("yes_no", "choice", "number")
 
 

@@ -80,6 +80,27 @@ serve: {prot: 80}
     assert len(found) == 8
 
 
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        ("{name: tiny, devices: [gpu]}", "c.yaml:1:31: model.devices.0: no such device; write cpu, cuda"),
+        ("{name: tiny, devices: [cpu, cpu]}", "c.yaml:1:8: model: a device is named twice; name each once"),
+        ("{name: tiny, devices: ['cuda:0', 'cuda:1'], isolate: false}", "c.yaml:1:8: model: several devices are"),
+        ("{name: tiny, device: cpu}", "c.yaml:1:21: model.device: unknown key; did you mean 'devices'?"),
+    ],
+)  # fmt: skip
+def test_a_model_on_no_device_is_told(model: str, line: str) -> None:
+    (found,) = mistakes(f"model: {model}")
+    assert found.startswith(line)
+
+
+def test_a_model_has_processes_of_its_own_unless_told_otherwise() -> None:
+    assert parse_config("model: tiny").model.isolate
+    model = parse_config("model: {name: tiny, devices: ['cuda:0', 'cuda:1']}").model
+    assert (model.devices, model.isolate) == (["cuda:0", "cuda:1"], True)
+    assert not parse_config("model: {name: tiny, devices: [cpu], isolate: false}").model.isolate
+
+
 def test_yes_and_no_are_texts_in_choices() -> None:
     config = parse_config(
         'questions: {q: {ask: "Open?", kind: choice, choices: [yes, no, on, off], every: 1s}}'

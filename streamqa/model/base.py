@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streamqa.errors import ConfigError, ModelError, StreamQAError
-from streamqa.types import DEVICE_PATTERN, Generation, ModelInfo, Precision, Request
+from streamqa.types import DEVICE_ADVICE, DEVICE_PATTERN, Generation, ModelInfo, Precision, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         if self.device and not re.match(DEVICE_PATTERN, self.device):
-            raise ConfigError(f"device {self.device!r}: no such device; write cpu, cuda, cuda:1 or mps")
+            raise ConfigError(f"device {self.device!r}: {DEVICE_ADVICE}")
 
 
 AS_IT_LIKES = ModelOptions()

@@ -225,9 +225,14 @@ class Slabs:
     def _make(self, size: int) -> Slab:
         bytes_ = max(_SLAB_BYTES, 1 << max(0, size - 1).bit_length())
         descriptor = _shared_file()
-        os.truncate(descriptor, bytes_)
+        try:
+            os.truncate(descriptor, bytes_)
+            memory = mmap.mmap(descriptor, bytes_)
+        except BaseException:
+            os.close(descriptor)
+            raise
         self._made += 1
-        return Slab(self._made, mmap.mmap(descriptor, bytes_), (descriptor,))
+        return Slab(self._made, memory, (descriptor,))
 
 
 def _shared_file() -> int:

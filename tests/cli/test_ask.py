@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from streamqa.cli.ask import name_sources
+from streamqa.cli.ask import _choose, name_sources
+from streamqa.config import parse_config
+from streamqa.model.pool import ModelChoice
 from tests.cli.process import COMMAND, ENVIRONMENT, SAMPLES, streamqa
 
 CLIP = str(SAMPLES / "gate.mp4")
@@ -164,3 +166,13 @@ def test_python_is_this_one() -> None:
 
 def test_the_password_of_a_url_in_capitals_is_not_its_name() -> None:
     assert [spec.id for spec in name_sources(["RTSP://viewer:s3cret@10.0.0.7"])] == ["rtsp"]
+
+
+def test_the_model_is_the_command_lines_else_the_files_else_moondream2() -> None:
+    config = parse_config("model: {name: tiny, path: /w, devices: ['cuda:0', 'cuda:1']}")
+    assert _choose(None, None, None, False) == ModelChoice("moondream2", isolate=False)
+    assert _choose(config, None, None, False) == ModelChoice("tiny", Path("/w"), ("cuda:0", "cuda:1"), True)
+    assert _choose(config, "moondream2", Path("/m"), True) == ModelChoice(
+        "moondream2", Path("/m"), isolate=True
+    )
+    assert _choose(config, None, Path("/m"), False).directory == Path("/m")

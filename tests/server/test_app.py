@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from threading import Event, Thread
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from streamqa.server.app import SECURITY_HEADERS, STATIC
+from streamqa.types import Fault
 
 Get = Callable[..., httpx2.Response]
 
@@ -60,6 +62,8 @@ def test_records(site: Any, get: Get, answer: Any, status: Any) -> None:
     assert seqs(source=["desk", "gate"], question="person") == [1, 2]
     assert seqs(question="person", type="answer") == [1]
     assert seqs(after=3) == []
+    site.log.append([Fault("model_worker", "it died", datetime.now(UTC))])
+    assert seqs(source="desk", type=["error", "source"]) == [2, 4]
 
 
 def test_a_bad_query_is_the_clients_fault(get: Get) -> None:
