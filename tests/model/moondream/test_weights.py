@@ -100,17 +100,7 @@ def test_numbers_that_are_not_finite(
     tensors["model.region.coord_decoder.fc2.bias"][5] = value
     save_file(tensors, tmp_path / "model.safetensors")
     message = _refusal(tmp_path / "model.safetensors", toy_config)
-    assert "model.region.coord_decoder.fc2.bias has numbers that are not finite in float32" in message
-
-
-def test_numbers_too_large_for_float16(toy_dir: Path, toy_config: MoondreamConfig, tmp_path: Path) -> None:
-    tensors = load_file(toy_dir / "model.safetensors")
-    tensors["model.text.post_ln.weight"][0] = 70_000.0
-    path = tmp_path / "model.safetensors"
-    save_file(tensors, path)
-    _load(path, toy_config, torch.bfloat16)
-    with pytest.raises(ModelError, match=r"text\.post_ln\.weight .* in float16; .* use bfloat16 or float32"):
-        _load(path, toy_config, torch.float16)
+    assert "model.region.coord_decoder.fc2.bias has numbers that are not finite" in message
 
 
 def test_any_float_is_read(toy_dir: Path, toy_config: MoondreamConfig, tmp_path: Path) -> None:
