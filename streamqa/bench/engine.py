@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import torch
 
 from streamqa.bench.ceiling import Ceiling
-from streamqa.bench.grid import Cell, Selection, cells
+from streamqa.bench.grid import Cell, CellKind, Selection, cells
 from streamqa.bench.plain import PlainImage
 from streamqa.bench.products import Product, Shape, of_work
 from streamqa.bench.quick import machine
@@ -141,7 +141,8 @@ class Run:
 
     def measure(self, rows: Sequence[Cell], may_go_on: Callable[[], bool]) -> dict[str, Any]:
         """Everything about `rows`; noisy ones again while it `may_go_on`."""
-        rows = [cell for cell in rows if self._can(cell)]
+        able = {kind: self._can(kind) for kind in dict.fromkeys(cell.kind for cell in rows)}
+        rows = [cell for cell in rows if able[cell.kind]]
         self.say("asking everything once, for the drafts")
         self.rig.prepare(rows)
         subjects = {s.crops: s for s in self.rig.answers if s.kind == "exact"}
@@ -159,12 +160,12 @@ class Run:
         self.rig.close()
         return result
 
-    def _can(self, cell: Cell) -> bool:
-        """Whether this machine has a row's precision."""
+    def _can(self, kind: CellKind) -> bool:
+        """Whether this machine has the precision of such rows."""
         try:
-            self.rig.model(cell)
+            self.rig.model(kind)
         except ModelError as problem:
-            self.say(f"left out: {cell.name}: {problem}")
+            self.say(f"left out: {kind}: {problem}")
             return False
         return True
 

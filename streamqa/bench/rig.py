@@ -61,13 +61,13 @@ class Rig:
         self.drafts: dict[Cell, Texts] = {}
         self._pictures: dict[tuple[int, int], Image] = {}
 
-    def model(self, cell: Cell) -> Moondream:
-        """The one that answers a row, of the row's precision; made when it is first asked for.
+    def model(self, kind: CellKind) -> Moondream:
+        """The one that answers such rows, of their precision; made when it is first asked for.
 
         Raises:
             ModelError: the device cannot compute with that precision.
         """
-        precision: Precision = cell.kind if cell.kind in ("int8", "fp8") else "exact"
+        precision: Precision = kind if kind in ("int8", "fp8") else "exact"
         if precision not in self.models:
             self.models[precision] = random_model(self.config, self.plain.weights, precision)
         return self.models[precision]
@@ -113,7 +113,7 @@ class Rig:
         Raises:
             StreamQAError: a prompt was not answered in full, so its time would mean nothing.
         """
-        model = self.model(cell)
+        model = self.model(cell.kind)
         self._wait()
         start_s = time.perf_counter()
         said = model.answer(requests)
@@ -184,11 +184,11 @@ class Rig:
         exact = replace(cell, kind="exact")
         theirs, ours = (self.call(c, self.requests(c))[1] for c in (cell, exact))
         pairs = [pair for a, b in zip(theirs, ours, strict=True) for pair in zip(a, b, strict=True)]
-        moved = [abs(p - q) for a, b in pairs for p, q in zip(a.option_probs, b.option_probs, strict=True)]
+        moved = [abs(p - q) for a, b in pairs for p, q in zip(_scores(a), _scores(b), strict=True)]
         return {
             "answers": len(pairs),
             "changed": sum(a.text != b.text for a, b in pairs),
-            "max_probability_moved": max(moved, default=None),
+            "max_score_moved": max(moved, default=None),
             "note": "unvalidated without weights",
         }
 
@@ -233,6 +233,12 @@ def _subject(cell: Cell) -> Subject:
 
 def _texts(said: list[list[Generation]]) -> Texts:
     return [[generation.text for generation in group] for group in said]
+
+
+def _scores(generation: Generation) -> list[float]:
+    """Of the options, one with another; random weights give all of them together next to nothing."""
+    mass = sum(generation.option_probs) or 1.0
+    return [probability / mass for probability in generation.option_probs]
 
 
 def _check(cell: Cell, generation: Generation) -> None:

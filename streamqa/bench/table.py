@@ -107,8 +107,8 @@ def _slope(slope: Mapping[str, Any]) -> str:
 
 def _quality(row: Mapping[str, Any]) -> str:
     found = row["quality"]
-    moved = found["max_probability_moved"]
-    scored = "" if moved is None else f", probabilities moved by up to {moved:.3f}"
+    moved = found["max_score_moved"]
+    scored = "" if moved is None else f", scores moved by up to {moved:.3f}"
     return (
         f"{row['kind']}, {_crops(row)}, {row['questions']:g} questions, {row['answer_tokens']} answer tokens:"
         f" {found['changed']} of {found['answers']} answers changed{scored}; {found['note']}."

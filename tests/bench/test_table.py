@@ -80,13 +80,13 @@ def test_an_approximate_row_stands_beside_what_it_changes() -> None:
     quality = {
         "answers": 4,
         "changed": 1,
-        "max_probability_moved": 0.25,
+        "max_score_moved": 0.25,
         "note": "unvalidated without weights",
     }
     row = RESULT["rows"][1] | {"kind": "detail-fast", "crops": 9, "quality": quality}
     shown = markdown([RESULT | {"rows": [row], "slope": [], "equivalence": []}])
     assert "| 9 (detail-fast, noisy) |" in shown
-    assert "1 of 4 answers changed, probabilities moved by up to 0.250; unvalidated" in shown
+    assert "1 of 4 answers changed, scores moved by up to 0.250; unvalidated" in shown
 
 
 def test_results_are_named_by_date_and_machine() -> None:
