@@ -17,10 +17,11 @@ from torch import Tensor
 
 from streamqa.errors import ConfigError
 from streamqa.model.moondream.config import Ids, MoondreamConfig
-from streamqa.model.moondream.generate import MAX_LOGIT_ROWS, choose, decode
+from streamqa.model.moondream.generate import MAX_LOGIT_ROWS, decode
 from streamqa.model.moondream.network import Network
 from streamqa.model.moondream.packing import Session
 from streamqa.model.moondream.prompts import PromptIds, caption, detect, point, query, without_image
+from streamqa.model.moondream.reading import Choice, read_rows
 from streamqa.model.moondream.runs import (
     REGION_FEEDS,
     Decoded,
@@ -31,7 +32,7 @@ from streamqa.model.moondream.runs import (
     TextRun,
     grounding,
 )
-from streamqa.model.moondream.scoring import Trie, build_trie, option_probs
+from streamqa.model.moondream.scoring import Trie, build_trie
 from streamqa.types import Box, Generation, Option, Point, Prompt, Task
 
 MAX_TRIES = 1024  # option lists kept tokenised
@@ -216,32 +217,28 @@ class Answerer:
 
     def _read(
         self, hidden_RD: Tensor, jobs: list[Job], ends: list[int]
-    ) -> tuple[dict[int, Generation], list[list[tuple[int, float]]]]:
+    ) -> tuple[dict[int, Generation], list[list[Choice]]]:
         """What the first forward says: scored answers, and for each job the choices after prompt and draft tokens.
 
         The head reads the rows after each prompt and after each token that rode along, a bounded number at a time;
         one copy brings all results of such a block from the device.
         """
         results: dict[int, Generation] = {}
-        said: list[list[tuple[int, float]]] = [[] for _ in jobs]
+        said: list[list[Choice]] = [[] for _ in jobs]
         for block in _blocks([1 + len(job.fed) for job in jobs], MAX_LOGIT_ROWS):
             rows = [row for n in block for row in range(ends[n], ends[n] + 1 + len(jobs[n].fed))]
-            logits_QV = self.network.text.logits(hidden_RD[torch.tensor(rows, device=hidden_RD.device)])
-            scored = [(jobs[n], trie) for n in block if (trie := jobs[n].trie)]
             starts = list(accumulate((1 + len(jobs[n].fed) for n in block), initial=0))
             places = dict(zip(block, starts, strict=False))
-            first = [places[n] for n in block if jobs[n].trie]
-            probs = option_probs([trie for _, trie in scored], logits_QV, first) if scored else []
-            for (job, _), found in zip(scored, probs, strict=True):
-                results[job.slot] = _scored(job.prompt, found)
-            if len(scored) == len(block):
-                continue
-            banned: list[Ids] = [self._banned(jobs[n], i) for n in block for i in range(1 + len(jobs[n].fed))]
-            token_Q, logprob_Q, _ = choose(logits_QV, banned)
-            chosen = torch.stack((token_Q.double(), logprob_Q.double()), 1).tolist()
+            asked = [n for n in block if jobs[n].trie]
+            scored = [(places[n], trie) for n in asked if (trie := jobs[n].trie)]
+            banned = [self._banned(jobs[n], i) for n in block for i in range(1 + len(jobs[n].fed))]
+            chosen, probs = read_rows(
+                self.network.text.logits, hidden_RD, rows, banned if len(asked) < len(block) else None, scored
+            )
+            for n, found in zip(asked, probs, strict=True):
+                results[jobs[n].slot] = _scored(jobs[n].prompt, found)
             for n in block:
-                mine = chosen[places[n] : places[n] + 1 + len(jobs[n].fed)]
-                said[n] = [(int(token), logprob) for token, logprob in mine]
+                said[n] = chosen[places[n] : places[n] + 1 + len(jobs[n].fed)]
         return results, said
 
     def _banned(self, job: Job, place: int) -> Ids:
@@ -254,7 +251,7 @@ class Answerer:
         hidden_RD: Tensor,
         jobs: list[Job],
         ends: list[int],
-        begun: tuple[dict[int, Run], list[list[tuple[int, float]]]],
+        begun: tuple[dict[int, Run], list[list[Choice]]],
     ) -> None:
         """Tell the runs what the first forward said, forget what of their drafts does not hold, decode the rest."""
         runs, said = begun
@@ -305,7 +302,7 @@ def failed(problem: str) -> Generation:
     return Generation("", 0, "error", error=" ".join(problem.split()))
 
 
-def _begin(run: Run, draft: Ids, said: list[tuple[int, float]]) -> int:
+def _begin(run: Run, draft: Ids, said: list[Choice]) -> int:
     """Tell a run what follows its prompt; how many tokens of its draft hold."""
     if isinstance(run, TextRun):
         return run.verify(draft, said)

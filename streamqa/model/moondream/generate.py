@@ -12,32 +12,13 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from streamqa.model.moondream.config import Ids
 from streamqa.model.moondream.network import Network
 from streamqa.model.moondream.packing import Session
 from streamqa.model.moondream.prompts import PromptIds
+from streamqa.model.moondream.reading import read_rows
 from streamqa.model.moondream.runs import Run, Wants
 
 MAX_LOGIT_ROWS = 256  # of float32 [rows, V] that are in memory at once: 52 MB at the released vocabulary
-
-
-def choose(logits_QV: Tensor, banned: Sequence[Ids]) -> tuple[Tensor, Tensor, Tensor]:
-    """The likeliest token of each row that is not banned there.
-
-    Args:
-        logits_QV: float32; the banned ones are overwritten.
-        banned: for each row.
-
-    Returns:
-        The token [Q], its log-probability as if none were banned [Q], and the log of the sum of exponentials [Q].
-    """
-    normaliser_Q = logits_QV.logsumexp(dim=-1)
-    spots = [(row, token) for row, tokens in enumerate(banned) for token in tokens]
-    if spots:
-        index = torch.tensor(spots, device=logits_QV.device).t()
-        logits_QV[index[0], index[1]] = float("-inf")
-    best_Q, token_Q = logits_QV.max(dim=-1)
-    return token_Q, best_Q - normaliser_Q, normaliser_Q
 
 
 def decode(network: Network, session: Session, hidden_ND: Tensor, runs: Sequence[Run]) -> None:
@@ -78,12 +59,9 @@ def _read(network: Network, hidden_ND: Tensor, runs: Sequence[Run]) -> None:
     """Tell each run what it wants to know of its hidden state. A token may make it want a coordinate, too."""
     region = network.region
     if rows := _wanting("token", runs):
-        logits_QV = network.text.logits(_rows(hidden_ND, rows))
-        token_Q, logprob_Q, _ = choose(logits_QV, [runs[n].banned for n in rows])
-        # The only wait for the device in most steps.
-        chosen = torch.stack((token_Q.double(), logprob_Q.double()), 1).tolist()
-        for n, (token, logprob) in zip(rows, chosen, strict=True):
-            runs[n].on_token(int(token), logprob)
+        chosen, _ = read_rows(network.text.logits, hidden_ND, rows, [runs[n].banned for n in rows])
+        for n, choice in zip(rows, chosen, strict=True):
+            runs[n].on_token(*choice)
     if rows := _wanting("coord", runs):
         for n, (value,) in zip(rows, region.decode_coord(_rows(hidden_ND, rows)).tolist(), strict=True):
             runs[n].on_coord(value)

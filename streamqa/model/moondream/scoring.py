@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from streamqa.errors import ConfigError
 from streamqa.model.moondream.config import Ids
@@ -100,26 +97,23 @@ def build_trie(options: Sequence[Option], encode: Callable[[str], Sequence[int]]
     )
 
 
-def option_probs(
-    tries: Sequence[Trie], logits_QV: Tensor, starts: Sequence[int] | None = None
-) -> list[tuple[float, ...]]:
-    """The full-vocabulary probability of each option of each question.
+def option_spots(tries: Sequence[Trie], starts: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Where the log-probabilities of all nodes of all questions stand: row and token of each, [2, nodes].
 
     Args:
         tries: one per question.
-        logits_QV: float32; for each question the logits after its prompt, then those after each fed node.
-        starts: the first of these rows, for each question; absent: question after question.
+        starts: for each question the row after its prompt, which the rows after its fed nodes follow.
     """
-    if starts is None:
-        starts = list(accumulate((1 + trie.n_fed for trie in tries), initial=0))
-    rows = np.concatenate([start + 1 + trie.parents for start, trie in zip(starts, tries, strict=False)])
-    tokens = np.concatenate([trie.tokens for trie in tries])
-    index = torch.from_numpy(np.stack((rows, tokens))).to(logits_QV.device)
-    logprobs = logits_QV[index[0], index[1]] - logits_QV.logsumexp(dim=-1)[index[0]]
-    values: Floats = logprobs.double().cpu().numpy()
+    rows = [start + 1 + trie.parents for start, trie in zip(starts, tries, strict=True)]
+    none = np.empty(0, dtype=np.int64)
+    return np.stack([np.concatenate([none, *rows]), np.concatenate([none, *(trie.tokens for trie in tries)])])
+
+
+def option_probs(tries: Sequence[Trie], logprobs: Floats) -> list[tuple[float, ...]]:
+    """The full-vocabulary probability of each option of each question, from what stands at `option_spots`."""
     result: list[tuple[float, ...]] = []
     for trie in tries:
-        mine, values = values[: len(trie.tokens)], values[len(trie.tokens) :]
+        mine, logprobs = logprobs[: len(trie.tokens)], logprobs[len(trie.tokens) :]
         probs = trie.weights @ np.exp(trie.path @ mine)
         result.append(tuple(float(p) for p in probs.clip(0.0, 1.0)))  # rounding may leave -1e-17
     return result

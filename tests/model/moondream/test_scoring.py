@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamqa.errors import ConfigError
 from streamqa.model.moondream.model import Moondream
-from streamqa.model.moondream.scoring import build_trie, option_probs, spellings
+from streamqa.model.moondream.scoring import Trie, build_trie, option_probs, option_spots, spellings
 from streamqa.types import Option, Prompt, Request
 
 YES_NO = (Option(True, ("Yes",)), Option(False, ("No",)))
@@ -19,6 +19,13 @@ NUMBERS = tuple(
     Option(n, (str(n), word)) for n, word in ((1, "one"), (10, "ten"), (100, "one hundred"), (0, "zero"))
 )
 COLOURS = tuple(Option(c, (c,)) for c in ("red", "reddish", "blue green", "RE"[:1] + "ose"))
+
+
+def probs_of(tries: Sequence[Trie], logits: torch.Tensor) -> list[tuple[float, ...]]:
+    """Of questions that stand one after the other in `logits`."""
+    starts = [sum(1 + trie.n_fed for trie in tries[:n]) for n in range(len(tries))]
+    rows, tokens = option_spots(tries, starts)
+    return option_probs(tries, logits.log_softmax(-1)[rows, tokens].double().numpy())
 
 
 def _letters(text: str) -> list[int]:
@@ -94,7 +101,7 @@ def _probs(options: Sequence[Option], table: dict[str, dict[str, float]]) -> tup
             logits[row, ord(letter)] = math.log(p)
         rest = 1 - sum(table.get(paths[row - 1], {}).values())
         logits[row, 0] = math.log(rest) if rest > 0 else -1e9
-    return option_probs([trie], logits)[0]
+    return probs_of([trie], logits)[0]
 
 
 def test_one_is_not_ten() -> None:
@@ -136,7 +143,7 @@ def test_options_never_take_more_than_all(texts: set[str]) -> None:
     assert (trie.parents < trie.n_fed).all()
     assert trie.sees.diagonal().all()
     torch.manual_seed(len(texts))
-    probs = option_probs([trie], torch.randn(1 + trie.n_fed, 128) * 4)[0]
+    probs = probs_of([trie], torch.randn(1 + trie.n_fed, 128) * 4)[0]
     assert all(p >= 0 for p in probs)
     assert sum(probs) <= 1 + 1e-6
 
@@ -144,7 +151,7 @@ def test_options_never_take_more_than_all(texts: set[str]) -> None:
 def test_several_questions_in_one_table() -> None:
     tries = [build_trie(options, _letters) for options in (YES_NO, NUMBERS)]
     logits = torch.randn(2 + sum(t.n_fed for t in tries), 128)
-    together = option_probs(tries, logits)
+    together = probs_of(tries, logits)
     first = 1 + tries[0].n_fed
-    assert together[0] == option_probs(tries[:1], logits[:first])[0]
-    np.testing.assert_allclose(together[1], option_probs(tries[1:], logits[first:])[0])
+    assert together[0] == probs_of(tries[:1], logits[:first])[0]
+    np.testing.assert_allclose(together[1], probs_of(tries[1:], logits[first:])[0])
