@@ -107,8 +107,7 @@ torch.set_num_threads(1)
 faults()
 plain = faults()
 print(keep_memory())
-faults()
-print(plain, faults())
+print(plain, min(faults() for _ in range(5)))  # it may take one or two until a hole is left that fits
 """
 
 
