@@ -61,6 +61,8 @@ class Copies(TorchDispatchMode):
 
 def test_nothing_waits_for_the_device_but_the_copy_back() -> None:
     trie = build_trie(YES_NO, _letters)
+    rows = list(range(1 + trie.n_fed))
+    banned = [(row,) for row in rows]
     with Copies() as copies:
-        read_rows(torch.clone, torch.zeros(9, 128), [0, 1, 2], [(), (1,), (2, 3)], [(0, trie)])
+        read_rows(torch.clone, torch.zeros(len(rows), 128), rows, banned, [(0, trie)])
     assert copies.reads == 0
