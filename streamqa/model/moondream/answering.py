@@ -19,7 +19,7 @@ from streamqa.errors import ConfigError
 from streamqa.model.moondream.config import Ids, MoondreamConfig
 from streamqa.model.moondream.generate import MAX_LOGIT_ROWS, decode
 from streamqa.model.moondream.network import Network
-from streamqa.model.moondream.packing import Session
+from streamqa.model.moondream.packing import Sequences, Session
 from streamqa.model.moondream.prompts import PromptIds, caption, detect, point, query, without_image
 from streamqa.model.moondream.reading import Choice, read_rows
 from streamqa.model.moondream.runs import (
@@ -33,6 +33,7 @@ from streamqa.model.moondream.runs import (
     grounding,
 )
 from streamqa.model.moondream.scoring import Trie, build_trie
+from streamqa.model.moondream.static import Decoder
 from streamqa.types import Box, Generation, Option, Point, Prompt, Task
 
 MAX_TRIES = 1024  # option lists kept tokenised
@@ -98,6 +99,7 @@ class Answerer:
     network: Network
     tokenizer: Tokenizer
     tasks: frozenset[Task]
+    static: Decoder | None = None  # computes in place of the network's own forwards
     _tries: dict[tuple[Option, ...], Trie] = field(default_factory=dict)
 
     @property
@@ -202,11 +204,13 @@ class Answerer:
         x_RD = self.network.embed([job.ids for job in jobs], [job.fed for job in jobs])
         tries = [job.trie for job in jobs]
         images = [job.image for job in jobs]
+        session: Sequences
         if tokens_BPD is None:
             session = Session(self.network.text, None, images)
             hidden_RD = session.feed(x_RD, counts, tries)
         else:
-            session, hidden_RD = self.network.look(tokens_BPD, images, (x_RD, counts, tries))
+            look = self.static.look if self.static else self.network.look
+            session, hidden_RD = look(tokens_BPD, images, (x_RD, counts, tries))
         ends = [end - len(job.fed) - 1 for end, job in zip(accumulate(counts), jobs, strict=True)]
         results, said = self._read(hidden_RD, jobs, ends)
         runs = {n: start_run(self.config, job) for n, job in enumerate(jobs) if job.trie is None}
@@ -247,7 +251,7 @@ class Answerer:
 
     def _go_on(
         self,
-        session: Session,
+        session: Sequences,
         hidden_RD: Tensor,
         jobs: list[Job],
         ends: list[int],

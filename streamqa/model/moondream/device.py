@@ -71,8 +71,9 @@ def frame_bytes(config: MoondreamConfig, width: int) -> int:
     """Memory that one more picture of a batch takes, at `width` bytes a number.
 
     Keys and values of its prefix and of what is asked about it, half as much again because they are views of a QKV
-    output that holds the queries too; the features of its crops; and of the rows that are in one layer: input,
-    output, norm, QKV, attention, and the MLP before and after its activation.
+    output that holds the queries too, or are padded; the features of its crops; and of the rows that are in one
+    layer: input, output, norm, QKV, attention, and the MLP before and after its activation. These twice, since
+    recorded work has memory of its own.
     """
     text, vision = config.text, config.vision
     rows = config.prefix_len + PROMPT_TOKENS
@@ -80,14 +81,14 @@ def frame_bytes(config: MoondreamConfig, width: int) -> int:
     kept = text.n_layers * rows * heads * text.head_dim
     crops = (1 + vision.max_crops) * vision.n_patches * vision.enc_dim
     layer = rows * (5 * text.dim + heads * text.head_dim + 2 * text.ff_dim)
-    return width * (kept + crops + layer)
+    return width * (kept + crops + 2 * layer)
 
 
 def fixed_bytes(config: MoondreamConfig, width: int, crops_per_pass: int) -> int:
-    """Memory that a batch takes whatever its size: one pass of the tower, and a block of logits in float32, twice."""
+    """Memory that a batch takes whatever its size: one pass of the tower, and logits in float32, each twice."""
     vision = config.vision
     tower = crops_per_pass * vision.n_patches * (7 * vision.enc_dim + 2 * vision.enc_ff_dim)
-    return width * tower + 2 * 4 * 256 * config.text.vocab_size
+    return 2 * width * tower + 2 * 4 * 256 * config.text.vocab_size
 
 
 def frames_that_fit(free: int, fixed: int, per_frame: int, most: int) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from streamqa.model.moondream.network import Network
-from streamqa.model.moondream.packing import Session
+from streamqa.model.moondream.packing import Sequences
 from streamqa.model.moondream.prompts import PromptIds
 from streamqa.model.moondream.reading import read_rows
 from streamqa.model.moondream.runs import Run, Wants
@@ -21,7 +21,7 @@ from streamqa.model.moondream.runs import Run, Wants
 MAX_LOGIT_ROWS = 256  # of float32 [rows, V] that are in memory at once: 52 MB at the released vocabulary
 
 
-def decode(network: Network, session: Session, hidden_ND: Tensor, runs: Sequence[Run]) -> None:
+def decode(network: Network, session: Sequences, hidden_ND: Tensor, runs: Sequence[Run]) -> None:
     """Go on with answers until all have ended.
 
     Args:
@@ -45,7 +45,7 @@ def decode(network: Network, session: Session, hidden_ND: Tensor, runs: Sequence
             runs[n].fed()
 
 
-def feed(network: Network, session: Session, prompts: Sequence[PromptIds]) -> Tensor:
+def feed(network: Network, session: Sequences, prompts: Sequence[PromptIds]) -> Tensor:
     """Feed each sequence a prompt; the hidden state [N, D] after each."""
     counts = [len(prompt.ids) for prompt in prompts]
     hidden_RD = session.feed(network.embed(prompts), counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +23,7 @@ from streamqa.model.moondream.crops import Picture, Tiling, all_crops, unique_cr
 from streamqa.model.moondream.device import best_dtype as best_dtype
 from streamqa.model.moondream.device import float16_problem, max_frames
 from streamqa.model.moondream.generate import decode, feed
+from streamqa.model.moondream.graphs import CudaCapture, Memory, Programs, Staging
 from streamqa.model.moondream.network import Network
 from streamqa.model.moondream.packing import Session
 from streamqa.model.moondream.prepare import prepare, release, usable_cores
@@ -37,6 +38,7 @@ from streamqa.model.moondream.runs import (
     TextRun,
     grounding,
 )
+from streamqa.model.moondream.static import Decoder, Tower
 from streamqa.model.moondream.text import Prefix
 from streamqa.model.moondream.tokenizer import TextTokenizer
 from streamqa.model.moondream.weights import load_network
@@ -49,6 +51,7 @@ _logger = logging.getLogger(__name__)
 
 TASKS: frozenset[Task] = frozenset({"query", "reason", "caption", "point", "detect"})
 MAX_RESIZERS = 8  # threads that make crops: Pillow lets go of the interpreter while it resizes
+GRAPHS = "STREAMQA_CUDA_GRAPHS"  # 0 in the environment: a GPU's forwards are launched kernel by kernel
 Ask = Sequence[int] | PromptIds  # a prompt as ids, with spatial references as PromptIds
 
 
@@ -83,6 +86,7 @@ class Moondream:
         self.info = info
         self._answerer = None if tokenizer is None else Answerer(network, tokenizer, info.tasks)
         self._device = threading.Lock()  # one batch computes, while others are prepared
+        self._staging = Staging(network.device)
         self._resizers = ThreadPoolExecutor(min(MAX_RESIZERS, usable_cores()), "crops")
 
     @classmethod
@@ -127,8 +131,10 @@ class Moondream:
         """Encode pictures of any sizes together."""
         if not images:
             return []
-        tokens_BPD = self._image_tokens([unique_crops(image, self.config.vision) for image in images])
-        prefix = self.network.prefix(tokens_BPD)
+        crops = [unique_crops(image, self.config.vision) for image in images]
+        with self._device:
+            tokens_BPD = self._image_tokens(crops)
+            prefix = self.network.prefix(tokens_BPD)
         return [EncodedImage(tokens, prefix, i) for i, tokens in enumerate(tokens_BPD)]
 
     @torch.inference_mode()
@@ -238,7 +244,17 @@ class Moondream:
         """Free the weights."""
         self._resizers.shutdown(wait=False)
         with self._device:
+            if self._answerer is not None and self._answerer.static is not None:
+                self._answerer.static.memory.free()
+                self._answerer.static = None
+            self.network.vision.encoder = None
             release(self.network)
+
+    def record(self, programs: Programs) -> None:
+        """Answer from now on in few different shapes, over memory that stays: see `static`."""
+        memory = Memory(self.network.device, programs)
+        self.network.vision.encoder = Tower(self.network.vision, memory, programs)
+        self._text_model().static = Decoder(self.network, memory, programs)
 
     def _crops_of(self, requests: Sequence[Request]) -> list[tuple[Image, Tiling] | str | None]:
         """Crops and tiling of each request, or what is wrong with its picture; None where none is looked at."""
@@ -288,11 +304,9 @@ class Moondream:
 
     def _image_tokens(self, pictures: Sequence[tuple[Image, Tiling]]) -> Tensor:
         """Unique crops and tiling of each picture -> image tokens [B, P, D]."""
-        crops_NSSC = torch.from_numpy(np.concatenate([crops for crops, _ in pictures]))
-        device = self.network.device
-        if device.type == "cuda":  # as bytes, from memory that the device reads by itself
-            crops_NSSC = crops_NSSC.pin_memory().to(device, non_blocking=True)
-        tokens: Tensor = self.network.vision(crops_NSSC.to(device), [grid for _, grid in pictures])
+        # As bytes, a quarter or half of what they become on the device.
+        crops_NSSC = self._staging.copy([crops for crops, _ in pictures])
+        tokens: Tensor = self.network.vision(crops_NSSC, [grid for _, grid in pictures])
         return tokens
 
     def _text_model(self) -> Answerer:
@@ -377,6 +391,8 @@ def load(spec: str, directory: Path | None = None, options: ModelOptions = AS_IT
     if model.tokenizer is None:
         raise ModelError(f"moondream2: no {Path(given) / hub.TOKENIZER.name}; {_TOKENIZER_ADVICE}")
     prepare(model.network, options.precision)
+    if device.type == "cuda" and os.environ.get(GRAPHS) != "0":
+        model.record(Programs(CudaCapture(device)))
     # While a GPU computes, crops of the next batch are made; on a CPU they would take its cores away.
     in_flight = 2 if device.type == "cuda" else 1
     model.info = replace(model.info, max_frames=max_frames(model.network), in_flight=in_flight)

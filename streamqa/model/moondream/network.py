@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from streamqa.model.moondream.config import MoondreamConfig
-from streamqa.model.moondream.packing import Session, Tree
+from streamqa.model.moondream.packing import Session
 from streamqa.model.moondream.prompts import PromptIds
 from streamqa.model.moondream.region import Region
+from streamqa.model.moondream.rows import Tree
 from streamqa.model.moondream.text import Prefix, TextModel
 from streamqa.model.moondream.vision import VisionTower
 

@@ -10,118 +10,42 @@ what is asked about it, so its rows can go first through each layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamqa.model.moondream.attention import attend_part, merge_rows
+from streamqa.model.moondream.attention import Part, attend_part, merge_rows
+from streamqa.model.moondream.rows import Grouping, Ints, Plan, Rows, Tree
 from streamqa.model.moondream.text import Prefix, TextModel, padding_mask
 
-Ints = npt.NDArray[np.int64]
+# Layer, queries, keys, values of rows -> what they see of their own sequences.
+Own = Callable[[int, Tensor, Tensor, Tensor], Part]
+# Layer, keys, values -> the same, where they stay.
+Keep = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 SLOT_STEP = 32  # suffix caches grow by so many slots, so that decoding copies them seldom
 
 
-class Tree(Protocol):
-    """Rows that branch off the end of a prompt: alternative continuations, none of which sees another."""
+class Sequences(Protocol):
+    """Sequences under way, as `Session` has them."""
 
-    @property
-    def depths(self) -> Ints:
-        """[n], 1 = directly after the prompt."""
+    def feed(self, x_RD: Tensor, counts: Sequence[int], trees: Sequence[Tree | None] = ()) -> Tensor:
+        """Append rows: as `Session.feed`."""
         ...
 
-    @property
-    def sees(self) -> npt.NDArray[np.bool_]:
-        """[n, n], row i sees row j: itself and what it continues."""
+    def rewind(self, lengths: Sequence[int]) -> None:
+        """Forget what was fed last: as `Session.rewind`."""
         ...
 
-
-class Grouping:
-    """Packed rows <-> a dense batch of groups, each a run of neighbouring rows."""
-
-    def __init__(self, counts: Ints, device: torch.device) -> None:
-        self.n_groups, self.longest = len(counts), int(counts.max())
-        self.rows: Tensor | None = (
-            None  # [groups * longest]: the row in each place, row 0 where there is none
-        )
-        self.places: Tensor | None = None  # [R]: the place of each row
-        if (counts != self.longest).any():
-            offsets = np.arange(self.longest)
-            starts = np.cumsum(counts) - counts
-            used = offsets < counts[:, None]
-            rows = np.where(used, starts[:, None] + offsets, 0).reshape(-1)
-            self.rows = torch.from_numpy(rows).to(device)
-            self.places = torch.from_numpy(np.flatnonzero(used)).to(device)
-
-    def spread(self, x_RHd: Tensor) -> Tensor:
-        """[R, H, d] -> [groups, H, longest, d]."""
-        dense = x_RHd if self.rows is None else x_RHd.index_select(0, self.rows)
-        return dense.view(self.n_groups, self.longest, *x_RHd.shape[1:]).transpose(1, 2)
-
-    def gather(self, x_GHMd: Tensor) -> Tensor:
-        """[groups, H, longest, ...] -> [R, H, ...]."""
-        dense = x_GHMd.transpose(1, 2).flatten(0, 1)
-        return dense if self.places is None else dense.index_select(0, self.places)
-
-
-class Rows:
-    """Where the rows of one forward belong: their sequence, slot, position and picture, and whom they see.
-
-    Args:
-        lengths: [N] what each sequence was fed before.
-        counts: [N] rows of each sequence now, at least 1 each.
-        trees: what the last rows of each sequence branch into, or None; empty: no trees.
-        start: position of the first token of every sequence.
-        device: where the indices go.
-    """
-
-    def __init__(
-        self, lengths: Ints, counts: Ints, trees: Sequence[Tree | None], start: int, device: torch.device
-    ) -> None:
-        self.lengths, self.counts = lengths, counts
-        self.n_slots = int((lengths + counts).max())
-        sequence_R = np.repeat(np.arange(len(counts)), counts)
-        offset_R = np.arange(len(sequence_R)) - np.repeat(np.cumsum(counts) - counts, counts)
-        slot_R = lengths[sequence_R] + offset_R
-        position_R = slot_R + start
-        mask_NTS = self._sight()
-        self._plant(trees, position_R, mask_NTS)
-        # One transfer for the three index rows.
-        index = torch.from_numpy(np.stack((sequence_R, slot_R, position_R))).to(device)
-        self.sequence_R, self.slot_R, self.position_R = index
-        self.by_sequence = Grouping(counts, device)
-        self.mask: Tensor | None = None  # additive float32 [N, 1, T, S]
-        if mask_NTS is not None:
-            hidden = torch.from_numpy(~mask_NTS).to(device)
-            self.mask = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, float("-inf"))[:, None]
-
-    def _sight(self) -> npt.NDArray[np.bool_] | None:
-        """Which slots each row sees, [N, T, S]; None when all see all."""
-        longest = int(self.counts.max())
-        if longest == 1 and (self.lengths == self.n_slots - 1).all():
-            return None
-        last_NT = self.lengths[:, None] + np.arange(longest)
-        return np.arange(self.n_slots) <= last_NT[:, :, None]
-
-    def _plant(
-        self, trees: Sequence[Tree | None], position_R: Ints, mask_NTS: npt.NDArray[np.bool_] | None
-    ) -> None:
-        """Give the rows of trees their positions, and the sight of their own branch only."""
-        ends = np.cumsum(self.counts)
-        for n, tree in enumerate(trees):
-            size = 0 if tree is None else len(tree.depths)
-            if tree is None or mask_NTS is None or size == 0:
-                continue
-            first = int(self.counts[n]) - size  # a prompt always precedes its tree, so there is a row before
-            slot = int(self.lengths[n]) + first
-            mask_NTS[n, first : first + size, slot : slot + size] = tree.sees
-            position_R[ends[n] - size : ends[n]] = position_R[ends[n] - size - 1] + tree.depths
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some only: as `Session.keep`."""
+        ...
 
 
 class Session:
@@ -171,12 +95,12 @@ class Session:
         x_RD, counts, trees = rows
         batch, slots, _ = pictures_BSD.shape
         positions_S = torch.arange(slots, device=x_RD.device).clamp_(max=length - 1)
-        seen_by = _Looking(text, batch, slots, padding_mask(slots, length, x_RD.device))
+        seen_by = Looking(text, batch, slots, padding_mask(slots, length, x_RD.device))
         x_RD = torch.cat((pictures_BSD.flatten(0, 1), x_RD))
         positions_R = positions_S.repeat(batch)
         if images:
-            own = Rows(session.lengths, np.asarray(counts, dtype=np.int64), trees, length, x_RD.device)
-            seen_by.rows, seen_by.session = own, session
+            own = Rows(Plan(session.lengths, np.asarray(counts, dtype=np.int64), trees, length), x_RD.device)
+            seen_by.own = partial(session.attend_own, own)
             seen_by.by_image = session._by_image(own.counts, batch)
             positions_R = torch.cat((positions_R, own.position_R))
             session.lengths = session.lengths + own.counts
@@ -197,7 +121,8 @@ class Session:
         Returns:
             Hidden states before the last norm, [R, D].
         """
-        rows = Rows(self.lengths, np.asarray(counts, dtype=np.int64), trees, self.start, x_RD.device)
+        plan = Plan(self.lengths, np.asarray(counts, dtype=np.int64), trees, self.start)
+        rows = Rows(plan, x_RD.device)
         prefix, by_image = self.prefix, None
         mask = None
         if prefix is not None:
@@ -205,7 +130,7 @@ class Session:
             mask = prefix.mask
 
         def attend(layer: int, q_RHd: Tensor, k_RKd: Tensor, v_RKd: Tensor) -> Tensor:
-            suffix = self.attend_own(layer, rows, q_RHd, k_RKd, v_RKd)
+            suffix = self.attend_own(rows, layer, q_RHd, k_RKd, v_RKd)
             if prefix is None or by_image is None:
                 return suffix[0]
             seen, lse = attend_part(by_image.spread(q_RHd), prefix.keys[layer], prefix.values[layer], mask)
@@ -216,7 +141,7 @@ class Session:
         return hidden
 
     def attend_own(
-        self, layer: int, rows: Rows, q_RHd: Tensor, k_RKd: Tensor, v_RKd: Tensor
+        self, rows: Rows, layer: int, q_RHd: Tensor, k_RKd: Tensor, v_RKd: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Keep the keys and values of new rows; what each row sees of its own sequence, with the log-sum-exp."""
         if len(self._keys) == layer:  # the first rows of all: as they come they are the cache
@@ -251,7 +176,7 @@ class Session:
 
     def _by_image(self, count_N: Ints, n_images: int) -> Grouping:
         rows_B = np.bincount(self.images, weights=count_N, minlength=n_images)
-        return Grouping(rows_B.astype(np.int64), self.text.wte.device)
+        return Grouping.of(rows_B.astype(np.int64), self.text.wte.device)
 
     def _drop_unused_prefixes(self) -> None:
         """Leave pictures out that no sequence looks at: by a view if possible, by a copy if that halves them."""
@@ -272,27 +197,40 @@ class Session:
             self._values[layer] = functional.pad(self._values[layer], (0, 0, 0, more))
 
 
-class _Looking:
-    """Attention of a forward whose first rows are the pictures themselves."""
+class Looking:
+    """Attention of a forward whose first rows are the pictures themselves.
 
-    def __init__(self, text: TextModel, batch: int, slots: int, mask: Tensor | None) -> None:
+    Args:
+        text: the decoder.
+        batch: pictures.
+        slots: rows of each.
+        mask: hides those that are padding, as in `attend_part`.
+        keep: where keys and values of a layer [B, K, S, d] are to lie; absent: where they are.
+    """
+
+    def __init__(
+        self, text: TextModel, batch: int, slots: int, mask: Tensor | None, keep: Keep | None = None
+    ) -> None:
         self.last = text.config.n_layers - 1
         self.batch, self.slots, self.mask = batch, slots, mask
+        self.keep = keep
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
-        self.session: Session | None = None
-        self.rows: Rows | None = None
+        self.own: Own | None = None  # with `by_image`: of the rows after those of the pictures
         self.by_image: Grouping | None = None
 
     def __call__(self, layer: int, q_RHd: Tensor, k_RKd: Tensor, v_RKd: Tensor) -> Tensor:
+        """As `text.Attend`; in the last layer the pictures end."""
         fresh = self.batch * self.slots
         k_BKSd, v_BKSd = (self._by_picture(t[:fresh]) for t in (k_RKd, v_RKd))
+        if self.keep is not None:
+            k_BKSd, v_BKSd = self.keep(layer, k_BKSd, v_BKSd)
         self.keys.append(k_BKSd)
         self.values.append(v_BKSd)
         ends = layer == self.last  # of a picture nothing after the last layer's keys and values is needed
-        if self.session is None or self.rows is None or self.by_image is None:
+        if self.own is None or self.by_image is None:
             return q_RHd[:0] if ends else self._pictures(q_RHd, k_BKSd, v_BKSd)
-        suffix = self.session.attend_own(layer, self.rows, q_RHd[fresh:], k_RKd[fresh:], v_RKd[fresh:])
+        suffix = self.own(layer, q_RHd[fresh:], k_RKd[fresh:], v_RKd[fresh:])
         if self.batch == 1 and not ends:  # one call for the picture and what is asked about it
             seen, lse = attend_part(q_RHd.transpose(0, 1)[None], k_BKSd, v_BKSd, self.mask)
             all_RHd = seen[0].transpose(0, 1)

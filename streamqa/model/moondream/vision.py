@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class VisionTower(nn.Module):
 
     # Crops that go through the tower together: enough to fill a GPU, little enough for its activations to fit.
     crops_per_pass = 64
+    encoder: Callable[[Tensor], Tensor] | None = None  # stands in for `encode`
     slot_step = 1  # the slots of a crop's patches are a multiple of this; what is over is padding
 
     def __init__(self, config: VisionConfig) -> None:
@@ -59,8 +60,9 @@ class VisionTower(nn.Module):
             crops_NSSC: uint8 [n, S, S, 3], the unique crops of all pictures, picture after picture.
             tilings: one per picture; 1x1 has one crop, every other tiling 1 + rows * columns.
         """
+        encode = self.encoder or self.encode
         chunks = torch.split(crops_NSSC, self.crops_per_pass)
-        features = torch.cat([self.encode(chunk) for chunk in chunks])
+        features = torch.cat([encode(chunk) for chunk in chunks])
         if all(grid == (1, 1) for grid in tilings):
             return self.project(features, features)
         counts = [1 if grid == (1, 1) else 1 + grid[0] * grid[1] for grid in tilings]

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from streamqa.model.moondream.config import MoondreamConfig
+from streamqa.model.moondream.graphs import Programs
 from streamqa.model.moondream.prepare import fuse, has_onednn, lay_out
 from streamqa.types import Generation, Prompt
 from tests.model.moondream.subjects import (
@@ -32,6 +33,7 @@ from tests.model.moondream.subjects import (
     traced,
     write_checkpoint,
 )
+from tests.model.moondream.tape import capture
 
 TIE = 1e-3
 ROUNDINGS = 4.0  # of the largest logit: the most measured in bfloat16 is 1.73
@@ -149,11 +151,16 @@ def test_any_batch_and_any_draft_whole(subjects: dict[str, Subject], name: str, 
 needs_onednn = pytest.mark.skipif(not has_onednn(), reason="this torch cannot lay weights out for the CPU")
 
 
+@pytest.mark.parametrize("patience", [1, 10**6])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_layout_of_a_gpu_changes_nothing(directories: dict[str, Path], name: str) -> None:
+def test_the_layout_of_a_gpu_changes_nothing(directories: dict[str, Path], name: str, patience: int) -> None:
+    """Fused, padded and replayed, which a tape does here in place of a graph."""
     subject = open_subject(directories[name])
     fuse(subject.model.network)
-    count = run_block(subject, block=-3, batches=4)
+    programs = Programs(capture, patience=patience)
+    subject.model.record(programs)
+    count = run_block(subject, block=-3, batches=6)
+    assert bool(programs.recorded) == (patience == 1)
     assert count["near ties"] <= 0.05 * count["rows"]
 
 

@@ -11,9 +11,13 @@ from streamqa.errors import ModelError
 from streamqa.model.base import ModelOptions, open_model
 from streamqa.model.moondream import hub
 from streamqa.model.moondream import model as model_module
+from streamqa.model.moondream.graphs import Programs
 from streamqa.model.moondream.model import Moondream, load
 from streamqa.model.moondream.prompts import query
-from streamqa.types import ModelInfo, Prompt, Request
+from streamqa.types import ModelInfo, Option, Prompt, Request
+from tests.model.moondream.tape import capture
+
+YES_NO = (Option(True, ("Yes",)), Option(False, ("No",)))
 
 
 def _wanted(golden: Any) -> list[list[list[int]]]:
@@ -235,4 +239,32 @@ def test_float16_only_if_the_numbers_fit(
     assert len(caplog.messages) == (0 if fits else 1)
     assert all("1 of its tensors do not fit" in line and "float32" in line for line in caplog.messages)
     assert opened.answer([Request(None, (Prompt("What?", max_tokens=2),))])[0][0].finish != "error"
+    opened.close()
+
+
+def test_recorded_answers_are_those_of_the_plain_path(toy_dir: Path, toy_images: list[Any]) -> None:
+    plain, recorded = (Moondream.from_pretrained(toy_dir) for _ in range(2))
+    programs = Programs(capture, patience=1)
+    recorded.record(programs)
+    prompts = (Prompt("What?", max_tokens=9), Prompt("Where?", task="point"), Prompt("Why?", task="reason"))
+    requests = [Request(image, prompts) for image in toy_images]
+    for _ in range(3):
+        for mine, other in zip(recorded.answer(requests), plain.answer(requests), strict=True):
+            assert [(g.text, g.points, g.reasoning) for g in mine] == [
+                (g.text, g.points, g.reasoning) for g in other
+            ]
+    assert {key[0] for key in programs.recorded} == {"tower", "look", "step"}  # type: ignore[index]
+    recorded.close()
+    assert programs.recorded == []
+
+
+@pytest.mark.gpu
+def test_a_gpu_answers_like_the_cpu(toy_dir: Path, toy_images: list[Any]) -> None:
+    plain, opened = Moondream.from_pretrained(toy_dir), load("moondream2", toy_dir, ModelOptions("cuda"))
+    assert opened.info.in_flight == 2
+    requests = [Request(image, (Prompt("Is it?", options=YES_NO), Prompt("What?"))) for image in toy_images]
+    for _ in range(5):
+        for mine, other in zip(opened.answer(requests), plain.answer(requests), strict=True):
+            assert mine[0].option_probs == pytest.approx(other[0].option_probs, abs=0.02)
+            assert mine[1].finish != "error"
     opened.close()

@@ -5,24 +5,9 @@ import pytest
 import torch
 
 from streamqa.model.moondream.model import Moondream
-from streamqa.model.moondream.packing import SLOT_STEP, Grouping, Session
+from streamqa.model.moondream.packing import SLOT_STEP, Session
 from streamqa.model.moondream.prompts import PromptIds, query
 from streamqa.model.moondream.text import Prefix
-
-CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize("counts", [[2, 2, 2], [1, 3, 2], [0, 4, 0, 1], [1]])
-def test_spread_and_gather_are_inverse(counts: list[int]) -> None:
-    grouping = Grouping(np.array(counts), CPU)
-    x = torch.randn(sum(counts), 3, 5)
-    dense = grouping.spread(x)
-    assert dense.shape == (len(counts), 3, max(counts), 5)
-    start = 0
-    for group, count in enumerate(counts):
-        assert torch.equal(dense[group, :, :count].transpose(0, 1), x[start : start + count])
-        start += count
-    assert torch.equal(grouping.gather(dense), x)
 
 
 def _prefix(toy: Moondream, images: list[Any]) -> Prefix:
