@@ -72,7 +72,7 @@ def fuse(network: Network) -> None:
 def lay_out(network: Network, precision: Precision = "exact") -> None:
     """The layout of the CPU, in bfloat16 or float32: `prepare` decides where it pays."""
     network.text.slot_step = network.vision.slot_step = CPU_SLOT_STEP
-    network.vision.crops_per_pass = 1
+    network.vision.crops_per_layer = 1
     _pair(network)
     if precision != "exact":
         quantise(network, precision)

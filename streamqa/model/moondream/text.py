@@ -131,8 +131,8 @@ class TextBlock(nn.Module):
 
     def close(self, x_RD: Tensor, seen_RHd: Tensor, rest: Tensor) -> Tensor:
         """The layer's output, [R, D]."""
-        out: Tensor = x_RD + self.attn.proj(seen_RHd.flatten(1))
-        return out.add_(self.mlp(rest))
+        out: Tensor = self.attn.proj(seen_RHd.flatten(1))
+        return out.add_(x_RD).add_(self.mlp(rest))
 
 
 class TextModel(nn.Module):

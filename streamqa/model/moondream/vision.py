@@ -32,7 +32,7 @@ class VisionBlock(nn.Module):
         qkv = self.attn.qkv(self.ln1(x_NSE)).view(n, slots, 3, self.n_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         seen, _ = attend_part(q, k, v, mask)
-        x_NSE = x_NSE + self.attn.proj(seen.transpose(1, 2).reshape(n, slots, width))
+        x_NSE = self.attn.proj(seen.transpose(1, 2).reshape(n, slots, width)).add_(x_NSE)
         return x_NSE.add_(self.mlp(self.ln2(x_NSE)))
 
 
@@ -41,6 +41,9 @@ class VisionTower(nn.Module):
 
     # Crops that go through the tower together: enough to fill a GPU, little enough for its activations to fit.
     crops_per_pass = 64
+    # And of these the ones that go through a layer together: on a CPU one, so that what a layer makes stays in the
+    # cache, as the weights of the layer do for the next crop.
+    crops_per_layer = 64
     encoder: Callable[[Tensor], Tensor] | None = None  # stands in for `encode`
     slot_step = 1  # the slots of a crop's patches are a multiple of this; what is over is padding
 
@@ -85,9 +88,10 @@ class VisionTower(nn.Module):
         if slots > n_patches:
             x_NSE = functional.pad(x_NSE, (0, 0, 0, slots - n_patches))
         mask = padding_mask(slots, n_patches, x_NSE.device)
+        parts = list(x_NSE.split(self.crops_per_layer))
         for block in self.blocks:
-            x_NSE = block(x_NSE, mask)
-        out: Tensor = self.post_ln(x_NSE[:, :n_patches])
+            parts = [block(part, mask) for part in parts]
+        out: Tensor = self.post_ln(torch.cat(parts)[:, :n_patches])
         return out
 
     def stitch(self, tiles_NPE: Tensor, grid: Tiling) -> Tensor:
