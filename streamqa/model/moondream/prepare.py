@@ -51,7 +51,9 @@ def prepare(network: Network, precision: Precision = "exact") -> None:
     if network.device.type == "cpu" and is_large(network):
         torch.set_num_threads(usable_cores())
         keep_memory()
-    if network.device.type == "cpu" and network.dtype == torch.bfloat16 and has_onednn():
+    # In float32 it is the fused GELU that pays: 112 -> 74 ms for the decoder's first MLP layer. Small models stay.
+    pays = network.dtype == torch.bfloat16 or is_large(network)
+    if network.device.type == "cpu" and pays and has_onednn():
         lay_out(network, precision)
         return
     if network.device.type == "cuda":

@@ -50,10 +50,18 @@ def test_prepared_answers_are_those_of_the_plain_layout(toy_dir: Path, toy_image
         assert (a.tokens.float() - b.tokens.float()).norm() <= 0.03 * a.tokens.float().norm()
 
 
-def test_float32_and_small_models_stay_as_they_are(toy_dir: Path) -> None:
+def test_small_models_in_float32_stay_as_they_are(toy_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Moondream.from_pretrained(toy_dir)
     prepare(model.network)
     assert all(layer.kernel is None for layer in dense_layers(model.network))
+    if has_onednn():
+        taken: list[bool] = []
+        monkeypatch.setattr(preparing, "keep_memory", lambda: taken.append(True))
+        monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+        monkeypatch.setattr(preparing, "is_large", lambda _: True)
+        prepare(model.network)
+        assert model.network.text.lm_head.kernel is not None
+        assert taken == [True]
 
 
 def test_released_weights_are_gone(toy_dir: Path) -> None:
