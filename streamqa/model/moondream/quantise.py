@@ -19,6 +19,7 @@ from streamqa.model.moondream.network import Network
 from streamqa.types import Precision
 
 _INT8_MAX = 127.0
+_BLOCK = 1 << 19  # numbers: 2 MiB of float32
 _SMALLEST_SCALE = 1e-12  # of a layer whose input is all zeros
 _FP8 = torch.float8_e4m3fn
 
@@ -39,10 +40,8 @@ class Int8Kernel:
         """[..., in] bfloat16 -> [..., out] bfloat16."""
         low, high = x.aminmax()
         scale = max(float(high), -float(low), _SMALLEST_SCALE) / _INT8_MAX
-        # In bfloat16 throughout: whole numbers up to 127 are exact there, and half the memory is moved.
-        whole = x.mul(1 / scale).round_().to(torch.int8)
         out: Tensor = torch.ops.onednn.qlinear_pointwise(
-            whole,
+            _to_int8(x, scale),
             scale,
             0,
             self._weight,
@@ -57,6 +56,23 @@ class Int8Kernel:
             "tanh" if gelu else "",
         )
         return out
+
+
+def _to_int8(x: Tensor, scale: float) -> Tensor:
+    """The whole numbers whose multiples by `scale` are nearest to `x`.
+
+    In blocks of rows whose float32 stays in the cache: 1.3 ms where the same in one piece took 2.2 (796 x 8192).
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    whole = torch.empty_like(rows, dtype=torch.int8)
+    at_once = max(1, _BLOCK // rows.shape[-1])
+    block = torch.empty(min(at_once, len(rows)), rows.shape[-1])
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
+        numbers = block[: len(part)]
+        numbers.copy_(part).mul_(1 / scale).round_()
+        whole[start : start + at_once].copy_(numbers)
+    return whole.view(x.shape)
 
 
 class Fp8Kernel:
