@@ -83,6 +83,26 @@ def growth(
     )
 
 
+@app.command("gate")
+def gate(
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="Of the change measure; may be given again")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Of each round's clip")] = 60.0,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="A scene each; the median counts")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
+) -> None:
+    """Measure what the change gate saves and gets wrong, with the embedded model on its own scenes."""
+    from streamqa.bench.gate import Settings, measure
+    from streamqa.cli.demo import demo_config
+
+    settings = Settings(seconds=seconds, rounds=rounds)
+    if threshold:
+        settings = Settings(tuple(threshold), seconds, rounds)
+    _show(measure(settings, demo_config(), _progress), as_json, out)
+
+
 def _milliseconds(option: str, text: str) -> float:
     try:
         return parse_duration(text) / 1e6
