@@ -104,15 +104,16 @@ def _to_fp8(x: Tensor, by_row: bool) -> tuple[Tensor, Tensor]:
 
 
 def quantise(network: Network, precision: Precision) -> None:
-    """Give the large layers of tower, projector and decoder eight-bit weights.
+    """Give the large layers of projector and decoder eight-bit weights, and with fp8 those of the tower, too.
 
-    The head, the region heads and the first layer keep their own: they are small, and closest to what is said.
+    The head, the region heads and the first layer keep their own: they are small, and closest to what is said. The
+    tower's layers gained nothing from int8 (a crop in 0.44 s either way, nine crops a tenth slower), so they stay.
 
     Raises:
         ModelError: the device has no such arithmetic.
     """
     make = _kernel(network.device, network.dtype, precision)
-    for layer in _large_layers(network):
+    for layer in _large_layers(network, precision):
         layer.kernel = make(layer.weight.data, layer.bias)
         layer.weight = nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
 
@@ -135,8 +136,11 @@ def _kernel(device: torch.device, dtype: torch.dtype, precision: Precision) -> t
     )
 
 
-def _large_layers(network: Network) -> Iterator[Dense]:
-    for part in (network.vision.blocks, network.vision.proj_mlp, network.text.blocks):
+def _large_layers(network: Network, precision: Precision) -> Iterator[Dense]:
+    parts: list[nn.Module] = [network.vision.proj_mlp, network.text.blocks]
+    if precision == "fp8":
+        parts.append(network.vision.blocks)
+    for part in parts:
         for module in part.modules():
             if isinstance(module, Dense):
                 yield module
