@@ -85,6 +85,7 @@ def test_a_model_that_fails_gives_errors_and_never_a_no(tmp_path: Path) -> None:
 def test_what_befalls_the_models_process_becomes_a_record(tmp_path: Path) -> None:
     clip = bright_when(tmp_path / "a.mp4", lambda t_s: True)
     kept, health = Kept(), Health()
+    died = ["early was killed; it is started again", "late hung; it is started again"]
     health.died("early", "was killed")  # before there is a line to tell
     with closing(AnswerLog(":memory:")) as log:
         parts = Parts(
@@ -94,12 +95,10 @@ def test_what_befalls_the_models_process_becomes_a_record(tmp_path: Path) -> Non
         pipeline.start()
         health.died("late", "hung")
         assert pipeline.wait(30)
-        assert [line.split("process ")[1] for line in pipeline.trouble()] == ["early was killed", "late hung"]
+        assert [line.split("process ")[1] for line in pipeline.trouble()] == died
         pipeline.stop()
     assert health.stopping
-    assert [str(record["message"]).split("process ")[1] for record in kept.of("error")] == [
-        *("early was killed; it is started again", "late hung; it is started again")
-    ]
+    assert [str(record["message"]).split("process ")[1] for record in kept.of("error")] == died
 
 
 def test_a_live_source_that_is_too_fast_skips_ticks_and_counts_them(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Health:
         """A process is dead, or could not be started again. Told once for each reason, until it is back."""
         fault = Fault(CODE, f"the model's process {worker} {reason}; it is started again", utc_now())
         with self.changed:
-            self._down[worker] = reason
+            self._down[worker] = f"{reason}; it is started again"
             self.changed.notify_all()
             if self._told.get(worker) == reason:
                 return

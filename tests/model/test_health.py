@@ -20,7 +20,7 @@ def test_a_death_is_told_once_for_each_reason_until_it_is_back() -> None:
     health.died("other", "was killed")
     assert len(faults) == 3
     health.back("tiny")
-    assert health.trouble() == ["the model's process other was killed"]
+    assert health.trouble() == ["the model's process other was killed; it is started again"]
     health.died("tiny", "hung")
     assert len(faults) == 4
     assert metrics.registry.get_sample_value("streamqa_model_restarts_total") == 1

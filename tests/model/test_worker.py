@@ -162,9 +162,8 @@ def test_it_starts_again_for_ever_and_says_so(start: Callable[..., Worker], tmp_
     (tmp_path / "weights").unlink()
     with pytest.raises(ModelLost, match="SIGKILL"):
         worker.answer([picture(KILL)])
-    with pytest.raises(
-        ModelLost, match=r"the weights are gone; being started again, attempt \d+|is down|SIGKILL"
-    ):
+    # Whatever it is doing when patience ends, what is wrong is said, and what is done about it.
+    with pytest.raises(ModelLost, match=r"(the weights are gone|SIGKILL).*; (it is|being) started again"):
         worker.answer([picture(1)])
     until(lambda: len(faults) == 2)
     assert "SIGKILL" in faults[0].message
