@@ -142,6 +142,10 @@ class Decoder:
                 self.lost += 1
                 self._trust.doubt()
                 self.read_error = error
+            except IndexError:
+                # The end of a transport stream in which streams appeared after it was opened (damage can look so):
+                # PyAV flushes them too, by an array that does not reach so far. Nothing is lost by that.
+                errors += 1
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
         try:

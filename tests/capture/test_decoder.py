@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
+from av import Packet, VideoStream
+from av.container import InputContainer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +94,25 @@ def test_a_doubtful_start_waits_for_the_first_keyframe(clip: Path) -> None:
         decoder = Decoder(container, stream, media_clock(stream), read_errors=1)
         decoder.doubt()
         assert sum(len(batch) for batch in decoder.batches()) == 90
+
+
+class _Flushing:
+    """Ends as PyAV's containers do, by chance, where streams appeared after they were opened.
+
+    No file does it always: the index lies outside of an array.
+    """
+
+    def __init__(self, container: InputContainer) -> None:
+        self._container = container
+
+    def demux(self, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        yield from self._container.demux(stream)
+        raise IndexError("list index out of range")
+
+
+def test_an_end_that_pyav_stumbles_over_is_an_end(clip: Path) -> None:
+    container, stream = open_input(str(clip), "clip")
+    with container:
+        decoder = Decoder(cast(InputContainer, _Flushing(container)), stream, media_clock(stream), 10)
+        pictures = [picture for batch in decoder.batches() for picture in batch]
+    assert (len(pictures), decoder.lost, decoder.missing) == (90, 0, 0)
