@@ -145,7 +145,7 @@ class Decoder:
             except IndexError:
                 # The end of a transport stream in which streams appeared after it was opened (damage can look so):
                 # PyAV flushes them too, by an array that does not reach so far. Nothing is lost by that.
-                errors += 1
+                return
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
         try:
