@@ -220,27 +220,6 @@ def test_damage_in_the_middle_leaves_what_is_before_and_after(
     assert all(right), "what is given is what belongs to its time"
 
 
-def test_a_sound_track_that_begins_later_is_left_out(clip: Path, tmp_path: Path) -> None:
-    # Of a stream that was not there at the beginning PyAV knows nothing: its packet raised IndexError.
-    silent, sounding = remux(clip, tmp_path / "a.ts"), tmp_path / "b.ts"
-    with av.open(str(sounding), "w") as written:
-        picture = written.add_stream("libx264", rate=15, options={"g": "15"})
-        picture.width, picture.height, picture.pix_fmt = 160, 96, "yuv420p"
-        sound = written.add_stream("mp2", rate=48000)
-        for i in range(90):
-            written.mux(picture.encode(av.VideoFrame.from_ndarray(numbered(i), "rgb24")))
-            part = av.AudioFrame.from_ndarray(np.zeros((1, 3200), np.int16), "s16", "mono")
-            part.sample_rate, part.pts = 48000, 3200 * i
-            written.mux(sound.encode(part))
-        written.mux(picture.encode(None))
-        written.mux(sound.encode(None))
-    both = tmp_path / "c.ts"
-    both.write_bytes(silent.read_bytes() * 4 + sounding.read_bytes())  # later than opening looks for streams
-    _, numbers, end = read_all(FileSource(str(both)))
-    assert numbers == [*range(90)] * 5
-    assert isinstance(end, SourceEnded)
-
-
 def test_a_file_of_damage_only_is_refused_at_its_end(clip: Path, tmp_path: Path) -> None:
     data = bytearray(clip.read_bytes())
     begin = data.index(b"mdat") + 4
