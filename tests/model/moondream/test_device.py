@@ -107,7 +107,8 @@ torch.set_num_threads(1)
 faults()
 plain = faults()
 print(keep_memory())
-print(plain, min(faults() for _ in range(5)))  # it may take one or two until a hole is left that fits
+# It takes a few until a hole is left that fits: one to four in forty runs, once in hundreds more than five.
+print(plain, min(faults() for _ in range(20)))
 """
 
 
