@@ -25,7 +25,7 @@ def test_what_is_wrong_is_counted_among_what_was_reused() -> None:
 )
 def test_settings_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="bench gate"):
-        Settings(**wrong)  # type: ignore[arg-type]
+        Settings(**wrong)  # type: ignore[arg-type]  # of mixed types on purpose
 
 
 def test_a_small_run_has_every_figure() -> None:

@@ -51,7 +51,7 @@ def test_memory_that_is_taken_once_is_no_growth() -> None:
 @pytest.mark.parametrize("wrong", [{"rounds": 0}, {"frames": 4}, {"questions": (4, 4)}, {"cameras": (3,)}])
 def test_settings_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="bench growth"):
-        Settings(**wrong)  # type: ignore[arg-type]
+        Settings(**wrong)  # type: ignore[arg-type]  # of mixed types on purpose
 
 
 def test_a_small_run_has_every_figure() -> None:

@@ -106,4 +106,4 @@ def test_an_unsure_audit_disagrees() -> None:
 @pytest.mark.parametrize("wrong", [{"threshold": 1.1}, {"audit": -0.1}, {"refresh_ns": 0}])
 def test_a_gate_checks_itself(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Gate(**({"threshold": 0.1, "refresh_ns": 1, "audit": 0.1} | wrong))  # type: ignore[arg-type]
+        Gate(**({"threshold": 0.1, "refresh_ns": 1, "audit": 0.1} | wrong))  # type: ignore[arg-type]  # of mixed types on purpose

@@ -28,6 +28,11 @@ class Dense(nn.Linear):
 
     kernel: Kernel | None = None
 
+    def use(self, kernel: Kernel) -> None:
+        """Compute with `kernel` from now on; it holds the weights in its own layout, so `weight` is emptied."""
+        self.kernel = kernel
+        self.weight = nn.Parameter(self.weight.new_empty(0), requires_grad=False)
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
         return self.kernel(x, False) if self.kernel else functional.linear(x, self.weight, self.bias)

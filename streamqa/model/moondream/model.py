@@ -233,7 +233,7 @@ class Moondream:
             part = requests[first : first + at_once]
             crops = self._crops_of(part)
             try:
-                with self._device, torch.inference_mode():
+                with self._device:
                     results += self._answer_together(answerer, part, crops)
             except RuntimeError as error:  # torch's word for whatever the device could not do
                 problem = " ".join(str(error).split())[:200]

@@ -79,10 +79,8 @@ def lay_out(network: Network, precision: Precision = "exact") -> None:
     if precision != "exact":
         quantise(network, precision)
     for layer in dense_layers(network):
-        if layer.kernel is not None:
-            continue
-        layer.kernel = OneDnnKernel(layer.weight.data, layer.bias)
-        layer.weight = nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
+        if layer.kernel is None:
+            layer.use(OneDnnKernel(layer.weight.data, layer.bias))
 
 
 def has_onednn() -> bool:

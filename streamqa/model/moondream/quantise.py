@@ -114,8 +114,7 @@ def quantise(network: Network, precision: Precision) -> None:
     """
     make = _kernel(network.device, network.dtype, precision)
     for layer in _large_layers(network, precision):
-        layer.kernel = make(layer.weight.data, layer.bias)
-        layer.weight = nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
+        layer.use(make(layer.weight.data, layer.bias))
 
 
 def has_int8() -> bool:
