@@ -11,215 +11,37 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError
 
 from streamqa.answers import check_question, question_problems
-from streamqa.durations import parse_duration
 from streamqa.errors import ConfigError
-from streamqa.types import DEVICE_ADVICE, DEVICE_PATTERN, Detail, Gate, Kind, Precision, Question
+from streamqa.settings import (
+    FOURCC_PATTERN,
+    SIZE_PATTERN,
+    DecideConfig,
+    GateConfig,
+    Id,
+    LogConfig,
+    ModelConfig,
+    QuestionConfig,
+    ServeConfig,
+    SourceConfig,
+    Strict,
+)
+from streamqa.types import DEVICE_ADVICE, DEVICE_PATTERN, Question
 from streamqa.yaml_nodes import Document, parse
 
 _MAX_FILE_BYTES = 1_000_000
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_PATTERNS = {
+    DEVICE_PATTERN: DEVICE_ADVICE,
+    SIZE_PATTERN: "write a size as in 1280x720",
+    FOURCC_PATTERN: "a pixel format has four letters or digits, such as MJPG",
+}
 
 
-def _duration(value: Any) -> int:
-    if isinstance(value, str):
-        return parse_duration(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"{value} has no unit; write 500ms, 2s or 1m")
-    raise ValueError("write a duration such as 500ms, 2s or 1m")
-
-
-def _positive(value: Any) -> int:
-    duration_ns = 0 if value == 0 else _duration(value)
-    if duration_ns == 0:
-        raise ValueError(f"{value} is no interval; write how often to ask, such as 500ms or 2s")
-    return duration_ns
-
-
-_DURATION_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"})
-DurationNs = Annotated[int, BeforeValidator(_duration), _DURATION_SCHEMA]
-IntervalNs = Annotated[int, BeforeValidator(_positive), _DURATION_SCHEMA]
-Device = Annotated[str, Field(pattern=DEVICE_PATTERN)]
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
-
-class _Strict(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _Short(_Strict):
-    """A model that may also be written as one text, the value of its first field."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return {next(iter(cls.model_fields)): value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core_schema))]}
-
-
-class SourceConfig(_Short):
-    """Where frames come from: a URL or path, or this object."""
-
-    url: str = Field(min_length=1, description="rtsp://…, http(s)://…, webcam:0, scene:gate, or a file")
-    pace: Literal["fast", "realtime"] = Field("fast", description="files: all frames, or as a live source")
-    loop: bool = Field(False, description="files at pace realtime: start again at the end")
-    priority: int = Field(
-        0, ge=-100, le=100, description="higher ones are served first, even if others then starve"
-    )
-    detail: Detail = Field(
-        "full", description="fast: the picture scaled to one crop; several times quicker, and approximate"
-    )
-
-    @model_validator(mode="after")
-    def _loop_has_an_effect(self) -> SourceConfig:
-        if self.loop and self.pace != "realtime":
-            raise ValueError("loop has no effect without pace: realtime; add it, or leave loop out")
-        return self
-
-
-class DecideConfig(_Strict):
-    """At least k of the last n readings."""
-
-    k_of_n: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=2, max_length=2)]
-
-
-class GateConfig(_Strict):
-    """Take over the last answer while the picture has not changed: approximate. Or only the threshold."""
-
-    threshold: float = Field(
-        ge=0,
-        le=1,
-        description="mean change in brightness of the part that changed most, 0…1; 0.02 is a start",
-    )
-    refresh: IntervalNs = Field(30_000_000_000, description="ask again after so long in any case")
-    audit: float = Field(
-        0.05, ge=0, le=1, description="how often to ask all the same, 0…1, to measure what the gate costs"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_number(cls, value: Any) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return {"threshold": value}
-        if not isinstance(value, dict):
-            raise ValueError("write a threshold such as 0.02, or threshold, refresh and audit")
-        return value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"type": "number"}, handler.resolve_ref_schema(handler(core_schema))]}
-
-    def gate(self) -> Gate:
-        """The gate as the engine knows it."""
-        return Gate(self.threshold, self.refresh, self.audit)
-
-
-class QuestionConfig(_Strict):
-    """A standing question."""
-
-    ask: str = Field(description="the question, in plain words")
-    kind: Kind = Field("text", description="what an answer is")
-    every: IntervalNs = Field(1_000_000_000, description="the slide: how often to ask")
-    window: DurationNs = Field(
-        0, description="how far back readings count in the decision; 0s: only this frame"
-    )
-    decide: Literal["latest", "majority", "any", "all", "mean"] | DecideConfig = Field("latest")
-    sources: list[str] | None = Field(None, description="ids of the sources to ask it of; absent: all")
-    choices: list[str] = Field(default=[], description="kind choice: the closed list")
-    max: int = Field(9, ge=1, le=100, description="kind number: the closed list is 0…max")
-    max_tokens: int = Field(64, ge=1, le=768, description="of a free answer")
-    gate: GateConfig | None = Field(
-        None, description="take over the last answer while the picture has not changed; absent: always ask"
-    )
-
-    def question(self, question_id: str) -> Question:
-        """The question as the engine knows it."""
-        k_of_n = None
-        if isinstance(self.decide, DecideConfig):
-            k_of_n = (self.decide.k_of_n[0], self.decide.k_of_n[1])
-        return Question(
-            id=question_id,
-            ask=self.ask,
-            kind=self.kind,
-            every_ns=self.every,
-            window_ns=self.window,
-            decide="k_of_n" if isinstance(self.decide, DecideConfig) else self.decide,
-            k_of_n=k_of_n,
-            sources=None if self.sources is None else tuple(self.sources),
-            choices=tuple(self.choices),
-            max=self.max,
-            max_tokens=self.max_tokens,
-            gate=self.gate.gate() if self.gate else None,
-        )
-
-
-class ServeConfig(_Strict):
-    """Where subscribers connect."""
-
-    host: str = Field("127.0.0.1", description="a loopback address")
-    port: int = Field(8765, ge=0, le=65535, description="0: any free port")
-
-    @model_validator(mode="after")
-    def _loopback_only(self) -> ServeConfig:
-        if self.host not in _LOOPBACK:
-            raise ValueError(
-                f"host {self.host!r} is open to the network and there is no authentication yet; "
-                "serve on 127.0.0.1 and put a reverse proxy with a password before it"
-            )
-        return self
-
-
-class LogConfig(_Strict):
-    """Where records are kept."""
-
-    path: str = Field(
-        "answers.db", min_length=1, description="the SQLite file; relative to where streamqa runs"
-    )
-
-
-class ModelConfig(_Short):
-    """What answers: a name, or this object."""
-
-    name: str = Field(description="tiny or moondream2")
-    path: str | None = Field(None, description="folder with model.safetensors and tokenizer.json")
-    devices: list[Device] = Field(
-        default=[],
-        max_length=64,
-        description="cpu, cuda:0…, a process each; absent: all CUDA devices, else the CPU",
-    )
-    isolate: bool = Field(True, description="in processes of its own, started again when one dies")
-    precision: Precision = Field(
-        "exact", description="int8 (CPU) and fp8 (newer GPUs) are faster and approximate; moondream2 only"
-    )
-
-    @model_validator(mode="after")
-    def _processes_fit(self) -> ModelConfig:
-        if len(self.devices) > 1 and not self.isolate:
-            raise ValueError("several devices are a process each; leave isolate out, or name one device")
-        if len(set(self.devices)) < len(self.devices):
-            raise ValueError("a device is named twice; name each once")
-        return self
-
-
-class Config(_Strict):
+class Config(Strict):
     """Everything that `streamqa run` needs."""
 
     model: ModelConfig = Field(default=ModelConfig(name="moondream2"))
@@ -321,8 +143,8 @@ def _words(error: Any) -> str:
         return "empty" if error["input"] is None else "needs lines of the form `key: value`"
     if error["type"] == "string_type" and not isinstance(error["input"], dict | list):
         return "is no text; put it in quotes"
-    if error["type"] == "string_pattern_mismatch":  # of a device: the only other pattern is that of a key
-        return DEVICE_ADVICE
+    if error["type"] == "string_pattern_mismatch":  # that of a key is explained elsewhere
+        return _PATTERNS[str(error["ctx"]["pattern"])]
     return str(error["msg"]).removeprefix("Value error, ")
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from streamqa.hours import Hours
 
     Image: TypeAlias = npt.NDArray[np.uint8]
 
@@ -24,7 +26,7 @@ Task = Literal["query", "reason", "caption", "point", "detect"]
 State = Literal["ok", "unsure", "stale", "error"]
 Precision = Literal["exact", "int8", "fp8"]  # of the model's large layers; exact: as its weights are
 Detail = Literal["full", "fast"]  # fast: the frame scaled to one crop
-SourceState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "refused", "ended"]
+SourceState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "refused", "paused", "ended"]
 Decide = Literal["latest", "majority", "any", "all", "mean", "k_of_n"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -43,7 +45,11 @@ class Frame:
     captured_at: datetime | None  # wall clock, UTC; None for recorded video
     clock: Clock  # where the time comes from
     received_ns: int  # monotonic clock when the frame left the decoder, for latencies
-    image: Image  # uint8 (H, W, 3), RGB
+    image: Image  # uint8 (H, W, 3), RGB: of the source's zone, with its masks blacked out
+    delay_ns: int = 0  # how long before `received_ns` it was captured, where that is known
+    detail: Detail = "full"  # what the model is to look at
+    # Stretches of stream time, [from, to), in which the source was paused, in order; the latest ones.
+    pauses: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != "uint8":
@@ -54,6 +60,8 @@ class Frame:
             raise ValueError(f"t_ns and index must not be negative, got {self.t_ns}, {self.index}")
         if self.captured_at is not None and self.captured_at.tzinfo is None:
             raise ValueError("captured_at must carry a time zone")
+        if self.delay_ns < 0:
+            raise ValueError(f"delay_ns must not be negative, got {self.delay_ns}")
 
     @property
     def t_s(self) -> float:
@@ -75,6 +83,46 @@ class Option:
     def __post_init__(self) -> None:
         if not self.variants or any(not v.strip() for v in self.variants):
             raise ValueError(f"option {self.value!r} needs at least one text that is not blank")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A position in a picture, origin top left, in units of its width and height."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in a picture, origin top left, in units of its width and height; may leave [0, 1]."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A part of a picture: a polygon, of which a rectangle is one, in units of the picture's width and height."""
+
+    corners: tuple[Point, ...]  # in order around it
+
+    def __post_init__(self) -> None:
+        if len(self.corners) < 3:
+            raise ValueError(f"a zone has at least 3 corners, got {len(self.corners)}")
+        if any(not 0 <= x <= 1 for corner in self.corners for x in (corner.x, corner.y)):
+            raise ValueError("a zone's corners lie within the picture: each number is from 0 to 1")
+        box = self.box
+        if box.x_max <= box.x_min or box.y_max <= box.y_min:
+            raise ValueError("a zone must not be empty")
+
+    @property
+    def box(self) -> Box:
+        """The smallest rectangle around it."""
+        xs, ys = [corner.x for corner in self.corners], [corner.y for corner in self.corners]
+        return Box(min(xs), min(ys), max(xs), max(ys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +156,9 @@ class Question:
     max: int = 9  # only with kind="number": the closed list is 0…max
     max_tokens: int = 64  # of a free answer
     gate: Gate | None = None  # None: asked at every tick
+    zone: Zone | None = None  # the part of the source's picture that the model sees; None: all of it
+    when: Hours | None = None  # active hours, of live sources; None: always
+    max_age_ns: int | None = None  # live: an older frame is `stale`; None: two slides
 
     def __post_init__(self) -> None:
         if self.every_ns <= 0:
@@ -116,6 +167,8 @@ class Question:
             raise ValueError(f"window must not be negative, got {self.window_ns} ns")
         if (self.decide == "k_of_n") != (self.k_of_n is not None):
             raise ValueError("k_of_n is given exactly when decide is 'k_of_n'")
+        if self.max_age_ns is not None and self.max_age_ns <= 0:
+            raise ValueError(f"max_age must be positive, got {self.max_age_ns} ns")
 
     def asks(self, source: str) -> bool:
         """Whether this question is asked of `source`."""
@@ -129,6 +182,7 @@ class Due:
     question: Question
     tick: int
     skipped: int  # earlier ticks that passed without a frame and are merged into this answer
+    inactive: int = 0  # earlier ticks in which it was not to be asked: paused, or outside of its active hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,24 +214,6 @@ class Request:
     # Nothing is looked at or said: a prompt that could not be answered about a picture (too long, a task that the
     # model has not) gives its error, every other one an empty generation with finish "eos".
     check_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A position in a picture, origin top left, in units of its width and height."""
-
-    x: float
-    y: float
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle in a picture, origin top left, in units of its width and height; may leave [0, 1]."""
-
-    x_min: float
-    y_min: float
-    x_max: float
-    y_max: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +305,7 @@ class Answer:
     model: str
     evidence: str | None = None
     reused: bool = False  # the model was not asked: the picture had not changed since its last answer
+    inactive: int = 0  # ticks since the last answer in which it was not to be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,82 +341,3 @@ def iso_ms(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def record_payload(record: Record) -> dict[str, Any]:
-    """A record as the flat, JSON-ready object that sinks and the wire carry; `seq` is the log's to add."""
-    if isinstance(record, Answer):
-        return _answer_payload(record)
-    return _status_payload(record) if isinstance(record, SourceStatus) else _fault_payload(record)
-
-
-def _plain(value: Value) -> Any:
-    """A value with its points and boxes as plain objects."""
-    if isinstance(value, tuple):
-        return [{name: round(getattr(item, name), 5) for name in item.__slots__} for item in value]
-    return round(value, 6) if isinstance(value, float) else value
-
-
-def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, 4)
-
-
-def _seconds(t_ns: int) -> float:
-    return round(t_ns / NS_PER_S, 6)
-
-
-def _answer_payload(answer: Answer) -> dict[str, Any]:
-    decision, reading = answer.decision, answer.reading
-    return {
-        "type": "answer",
-        "source": answer.source,
-        "question": answer.question,
-        "kind": answer.kind,
-        "value": _plain(decision.value),
-        "text": reading.text,
-        "confidence": _rounded(decision.confidence),
-        "scores": {name: round(score, 4) for name, score in reading.scores} if reading.scores else None,
-        "mass": _rounded(reading.mass),
-        "state": decision.state,
-        "reason": decision.reason or None,
-        "reading": {
-            "value": _plain(reading.value),
-            "confidence": _rounded(reading.confidence),
-            "state": reading.state,
-        },
-        "frame": answer.frame,
-        "t_s": _seconds(answer.t_ns),
-        "captured_at": iso_ms(answer.captured_at),
-        "clock": answer.clock,
-        "answered_at": iso_ms(answer.answered_at),
-        "window": {
-            "start_s": _seconds(decision.start_ns),
-            "frames": decision.frames,
-            "agree": decision.agree,
-        },
-        "skipped": answer.skipped,
-        "reused": answer.reused,
-        "changed": answer.changed,
-        "latency_ms": {
-            "queue": round(answer.queue_ms, 1),
-            "model": round(answer.model_ms, 1),
-            "total": round(answer.total_ms, 1),
-        },
-        "model": answer.model,
-        "evidence": answer.evidence,
-    }
-
-
-def _status_payload(status: SourceStatus) -> dict[str, Any]:
-    return {
-        "type": "source",
-        "source": status.source,
-        "state": status.state,
-        "reason": status.reason or None,
-        "at": iso_ms(status.at),
-        "t_s": None if status.t_ns is None else _seconds(status.t_ns),
-    }
-
-
-def _fault_payload(fault: Fault) -> dict[str, Any]:
-    return {"type": "error", "code": fault.code, "message": fault.message, "at": iso_ms(fault.at)}

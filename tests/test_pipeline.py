@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamqa.capture.source import KINDS, Picture, SourceSpec
+from streamqa.capture.source import KINDS, Picture, SourceFacts, SourceSpec
 from streamqa.errors import ModelError, SourceEnded
 from streamqa.metrics import Metrics
 from streamqa.model.health import Health
@@ -171,7 +171,9 @@ def test_many_hung_sources_and_a_stuck_model_stop_in_the_time_of_one(
             free.wait(60)
             raise SourceEnded("at last")
 
-        def read(self) -> Picture:
+        facts = SourceFacts()
+
+        def read(self, wanted_ns: int = 0) -> Picture:
             raise SourceEnded("at last")
 
         def close(self) -> None: ...

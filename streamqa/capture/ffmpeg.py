@@ -47,6 +47,18 @@ def explain(error: FFmpegError, name: str, timeout_s: float | None) -> SourceErr
     return SourceUnavailable(f"{name}: {error.strerror or type(error).__name__}")
 
 
+def timeouts(url: str, timeout_s: float) -> dict[str, str]:
+    """FFmpeg's options that bound every wait.
+
+    `timeout` (µs) is the only one that bounds RTSP reads, at twice its value; `stimeout` and `rw_timeout` are
+    ignored there without a word (measured). HTTP has `rw_timeout`, and PyAV's own timeout for servers that trickle.
+    """
+    microseconds = str(int(timeout_s * 1e6))
+    if url.lower().startswith("rtsp"):
+        return {"rtsp_transport": "tcp", "timeout": microseconds}
+    return {"rw_timeout": microseconds}
+
+
 def open_input(
     target: str, name: str, *, options: Mapping[str, str] | None = None, timeout_s: Timeout = None
 ) -> tuple[InputContainer, VideoStream]:

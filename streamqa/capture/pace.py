@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from streamqa.capture.source import Picture, Source
+from streamqa.capture.source import Picture, Source, SourceFacts
 from streamqa.errors import SourceEnded, SourceUnavailable
 from streamqa.types import NS_PER_S, utc_now
 
@@ -38,7 +38,12 @@ class Realtime:
         self._begin_ns = time.monotonic_ns()
         self._turn_ns = self._last_ns = self._period_ns = 0
 
-    def read(self) -> Picture:
+    @property
+    def facts(self) -> SourceFacts:
+        """The recording's."""
+        return self._recording.facts
+
+    def read(self, wanted_ns: int = 0) -> Picture | None:
         """The next picture, when it is its turn.
 
         Raises:
@@ -49,6 +54,8 @@ class Realtime:
         if not self._is_open:
             raise SourceUnavailable("a recording that is not open cannot be played")
         picture = self._next()
+        if picture is None:
+            return None
         t_ns = self._turn_ns + picture.t_ns
         late_ns = time.monotonic_ns() - self._begin_ns - t_ns
         if late_ns < 0:
@@ -63,7 +70,7 @@ class Realtime:
         self._is_open = False
         self._recording.close()
 
-    def _next(self) -> Picture:
+    def _next(self) -> Picture | None:
         try:
             picture = self._recording.read()
         except (SourceEnded, SourceUnavailable) as end:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+NEVER_NS = 2**63 - 1
+
 
 class Sampler:
     """Keeps the frames that the schedule's grid asks for, and no others.
@@ -23,6 +25,14 @@ class Sampler:
         if any(period <= 0 for period in self._periods):
             raise ValueError(f"every period must be positive, got {self._periods} ns")
         self._ticks: tuple[int, ...] | None = None  # of the last frame that was kept
+
+    @property
+    def wanted_ns(self) -> int:
+        """Stream time from which on a frame will be kept: the first one at or after it, exactly."""
+        if self._ticks is None:
+            return 0
+        following = ((tick + 1) * period for tick, period in zip(self._ticks, self._periods, strict=True))
+        return min(following, default=NEVER_NS)
 
     def keep(self, t_ns: int) -> bool:
         """Whether the frame at stream time `t_ns` (never going back) is to be kept; remembers that it was."""

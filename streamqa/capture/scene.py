@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from streamqa.capture.source import Picture, Source, SourceSpec
+from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec
 from streamqa.errors import ConfigError, SourceUnavailable
 from streamqa.types import NS_PER_S, utc_now
 
@@ -63,7 +63,12 @@ class SceneSource:
         self._begin_ns = time.monotonic_ns()
         self._number = -1
 
-    def read(self) -> Picture:
+    @property
+    def facts(self) -> SourceFacts:
+        """The size is the scene's own."""
+        return SourceFacts(codec="rendered", fps=float(self._fps))
+
+    def read(self, wanted_ns: int = 0) -> Picture | None:
         """The next picture when it is due; pictures that nobody read in time are left out, as a camera does.
 
         Raises:

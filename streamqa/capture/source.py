@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, cast
 
 from streamqa.errors import ConfigError
-from streamqa.types import Clock, Detail
+from streamqa.types import NS_PER_S, Box, Clock, Detail, Zone
 
 if TYPE_CHECKING:
+    from streamqa.hours import Hours
     from streamqa.types import Image
 
 
@@ -22,11 +23,23 @@ class SourceSpec:
 
     id: str
     url: str  # may hold a password: never log it, use `redact`
-    pace: str = "fast"  # files: "fast" as quick as it goes, waiting; "realtime" as a live source
+    # "fast": every frame counts, as quick as it goes; "realtime": as a live source; "auto": fast for files
+    pace: str = "auto"
     loop: bool = False  # files at pace "realtime": start again at the end
     priority: int = 0  # higher ones are served first, even if others then starve
     detail: Detail = "full"  # what the model looks at; "fast" is approximate
     stall_after_s: float = 5.0  # live: without a frame for so long, the source is reported stalled
+    frozen_after_s: float | None = None  # identical pictures for so long: frozen; 0: never; None: by kind
+    zone: Zone | None = None  # the part of the picture that leaves capture; None: all of it
+    masks: tuple[Box, ...] = ()  # blacked out before anybody sees them, in units of the whole picture
+    when: Hours | None = None  # live: paused outside of these
+    transport: str = "tcp"  # RTSP: "tcp" or "udp"
+    hwaccel: str = "off"  # "auto", "cuda", "vaapi" or "off"
+    size: tuple[int, int] | None = None  # webcams: width and height to ask for
+    fps: float | None = None  # webcams: frames per second to ask for
+    fourcc: str | None = None  # webcams: pixel format to ask for
+    watch: bool = False  # folders: wait for new files for ever
+    interval_ns: int = NS_PER_S  # folders of images: stream time from one to the next
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +52,19 @@ class Picture:
     # Converts to uint8 (H, W, 3) RGB. Called only for pictures that are kept, by the thread that read it,
     # before its next read; a webcam's may raise SourceUnavailable.
     to_image: Callable[[], Image]
+    delay_ns: int = 0  # how long before it was read it was captured, where that is known
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What is known of a source that is open, for people; what is not known is empty."""
+
+    codec: str = ""
+    width: int = 0  # pixels
+    height: int = 0
+    fps: float | None = None
+    gop_s: float | None = None  # from one keyframe to the next, as measured so far
+    note: str = ""  # what its owner should know, e.g. that hardware decoding fell back
 
 
 class Source(Protocol):
@@ -58,8 +84,16 @@ class Source(Protocol):
         """
         ...
 
-    def read(self) -> Picture:
-        """The next picture, within a bounded time.
+    @property
+    def facts(self) -> SourceFacts:
+        """What is known by now; of the last connection, where it is closed. For the thread that reads."""
+        ...
+
+    def read(self, wanted_ns: int = 0) -> Picture | None:
+        """The next picture at or after stream time `wanted_ns` (since this open), within a bounded time.
+
+        Pictures before `wanted_ns` may be left out, so that they need not be decoded; which one is the first at or
+        after it must not depend on that. None: there is life, but nothing of that time yet; call again.
 
         Raises:
             SourceEnded: a recording is over.

@@ -159,10 +159,13 @@ class Supervisor:
 
     def _one(self, source: Source) -> None:
         """Read one picture; hand it over if some question comes due on it."""
-        picture = source.read()
+        picture = source.read(max(0, self._sampler.wanted_ns - self._base_ns))
         received_ns = time.monotonic_ns()
         if self._stop.is_set():
             return  # a read that hung until it was given up
+        if picture is None:
+            self._seen_ns = received_ns
+            return
         self._t_ns = max(self._t_ns or 0, self._base_ns + picture.t_ns)
         self._seen_ns = received_ns
         if self.state != "live":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from streamqa.capture.source import Picture, Source, SourceSpec
+from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec
 from streamqa.errors import ConfigError, SourceRefused, SourceUnavailable
 from streamqa.types import utc_now
 
@@ -101,7 +101,12 @@ class WebcamSource:
         self._capture = capture
         self._opened_ns = time.monotonic_ns()
 
-    def read(self) -> Picture:
+    @property
+    def facts(self) -> SourceFacts:
+        """Nothing yet."""
+        return SourceFacts()
+
+    def read(self, wanted_ns: int = 0) -> Picture | None:
         """The next picture.
 
         Raises:

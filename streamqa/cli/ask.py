@@ -91,7 +91,7 @@ def name_sources(urls: Sequence[str]) -> tuple[SourceSpec, ...]:
 def _choose(config: Config | None, name: str | None, folder: Path | None, isolate: bool) -> ModelChoice:
     """The model: the command line's, else the file's, else moondream2."""
     from streamqa.cli.serve import model_choice
-    from streamqa.config import ModelConfig
+    from streamqa.settings import ModelConfig
 
     usual = config.model if config and not name else ModelConfig(name=name or "moondream2")
     choice = model_choice(usual)

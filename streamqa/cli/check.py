@@ -47,7 +47,8 @@ def _first_picture(spec: SourceSpec) -> tuple[str, bool]:
     started_s = time.monotonic()
     try:
         source.open()
-        picture = source.read()
+        while (picture := source.read()) is None:
+            pass
         height, width, _ = picture.to_image().shape
     except SourceError as error:
         return f"{spec.id}: {error}", False

@@ -15,11 +15,13 @@ import typer
 from streamqa.cli.output import StatusPrinter
 from streamqa.cli.signals import stop_on_signal
 from streamqa.errors import ConfigError
+from streamqa.types import NS_PER_S
 
 if TYPE_CHECKING:
     from streamqa.capture.source import SourceSpec
-    from streamqa.config import Config, ModelConfig
+    from streamqa.config import Config
     from streamqa.model.pool import ModelChoice
+    from streamqa.settings import ModelConfig, SourceConfig
     from streamqa.sinks.base import Sink
 
 
@@ -44,16 +46,40 @@ def source_specs(config: Config) -> tuple[SourceSpec, ...]:
     Raises:
         ConfigError: a URL is of no known kind.
     """
-    from streamqa.capture.source import SourceSpec, kind_of
+    from streamqa.capture.source import kind_of
 
     for name, item in config.sources.items():
         try:
             kind_of(item.url)
         except ConfigError as error:
             raise ConfigError(f"sources.{name}: {error}") from None
-    return tuple(
-        SourceSpec(name, item.url, item.pace, item.loop, item.priority, item.detail)
-        for name, item in config.sources.items()
+    return tuple(source_spec(name, item) for name, item in config.sources.items())
+
+
+def source_spec(name: str, item: SourceConfig) -> SourceSpec:
+    """A source of a configuration as capture knows it."""
+    from streamqa.capture.source import SourceSpec
+
+    width, _, height = (item.size or "").partition("x")
+    return SourceSpec(
+        id=name,
+        url=item.url,
+        pace=item.pace or "auto",
+        loop=item.loop,
+        priority=item.priority,
+        detail=item.detail,
+        zone=item.zone,
+        masks=tuple(item.mask),
+        when=item.when,
+        stall_after_s=item.stall_after / NS_PER_S,
+        frozen_after_s=None if item.frozen_after is None else item.frozen_after / NS_PER_S,
+        transport=item.transport,
+        hwaccel=item.hwaccel,
+        size=(int(width), int(height)) if item.size else None,
+        fps=item.fps,
+        fourcc=item.fourcc,
+        watch=item.watch,
+        interval_ns=item.interval,
     )
 
 

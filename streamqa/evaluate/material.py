@@ -196,7 +196,8 @@ def _read(clip: Path) -> Iterator[Image]:
     source.open()
     try:
         while True:
-            yield source.read().to_image()
+            if (picture := source.read()) is not None:
+                yield picture.to_image()
     except SourceEnded:
         return
     finally:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from streamqa.errors import ConfigError
+from streamqa.payload import record_payload
 from streamqa.sinks.base import Logged
-from streamqa.types import Answer, Fault, Record, record_payload
+from streamqa.types import Answer, Fault, Record
 
 if sys.platform != "win32":
     import fcntl

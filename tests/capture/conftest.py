@@ -15,7 +15,7 @@ import pytest
 from streamqa.capture.buffer import FrameBuffer
 from streamqa.capture.encode import write_video
 from streamqa.capture.sampler import Sampler
-from streamqa.capture.source import Picture, Source, SourceSpec
+from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec
 from streamqa.capture.supervisor import Supervisor
 from streamqa.errors import SourceEnded
 from streamqa.metrics import Metrics
@@ -66,7 +66,11 @@ class ScriptedSource:
         if self.open_error is not None:
             raise self.open_error
 
-    def read(self) -> Picture:
+    @property
+    def facts(self) -> SourceFacts:
+        return SourceFacts()
+
+    def read(self, wanted_ns: int = 0) -> Picture:
         self.threads.add(threading.get_ident())
         step = next(self._steps, SourceEnded("over"))
         if isinstance(step, threading.Event):

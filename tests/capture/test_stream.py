@@ -14,7 +14,7 @@ import pytest
 from streamqa.capture import supervisor
 from streamqa.capture.encode import write_video
 from streamqa.capture.source import Picture, SourceSpec
-from streamqa.capture.video import StreamSource
+from streamqa.capture.stream import StreamSource
 from streamqa.errors import SourceRefused, SourceUnavailable
 
 from .conftest import Rig, number_of, numbered

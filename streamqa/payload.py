@@ -1,0 +1,87 @@
+"""Records as the flat, JSON-ready objects that sinks and the wire carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamqa.types import NS_PER_S, Answer, Fault, Record, SourceStatus, Value, iso_ms
+
+
+def record_payload(record: Record) -> dict[str, Any]:
+    """A record as the flat, JSON-ready object that sinks and the wire carry; `seq` is the log's to add."""
+    if isinstance(record, Answer):
+        return _answer_payload(record)
+    return _status_payload(record) if isinstance(record, SourceStatus) else _fault_payload(record)
+
+
+def _plain(value: Value) -> Any:
+    """A value with its points and boxes as plain objects."""
+    if isinstance(value, tuple):
+        return [{name: round(getattr(item, name), 5) for name in item.__slots__} for item in value]
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)
+
+
+def _seconds(t_ns: int) -> float:
+    return round(t_ns / NS_PER_S, 6)
+
+
+def _answer_payload(answer: Answer) -> dict[str, Any]:
+    decision, reading = answer.decision, answer.reading
+    return {
+        "type": "answer",
+        "source": answer.source,
+        "question": answer.question,
+        "kind": answer.kind,
+        "value": _plain(decision.value),
+        "text": reading.text,
+        "confidence": _rounded(decision.confidence),
+        "scores": {name: round(score, 4) for name, score in reading.scores} if reading.scores else None,
+        "mass": _rounded(reading.mass),
+        "state": decision.state,
+        "reason": decision.reason or None,
+        "reading": {
+            "value": _plain(reading.value),
+            "confidence": _rounded(reading.confidence),
+            "state": reading.state,
+        },
+        "frame": answer.frame,
+        "t_s": _seconds(answer.t_ns),
+        "captured_at": iso_ms(answer.captured_at),
+        "clock": answer.clock,
+        "answered_at": iso_ms(answer.answered_at),
+        "window": {
+            "start_s": _seconds(decision.start_ns),
+            "frames": decision.frames,
+            "agree": decision.agree,
+        },
+        "skipped": answer.skipped,
+        "inactive": answer.inactive,
+        "reused": answer.reused,
+        "changed": answer.changed,
+        "latency_ms": {
+            "queue": round(answer.queue_ms, 1),
+            "model": round(answer.model_ms, 1),
+            "total": round(answer.total_ms, 1),
+        },
+        "model": answer.model,
+        "evidence": answer.evidence,
+    }
+
+
+def _status_payload(status: SourceStatus) -> dict[str, Any]:
+    return {
+        "type": "source",
+        "source": status.source,
+        "state": status.state,
+        "reason": status.reason or None,
+        "at": iso_ms(status.at),
+        "t_s": None if status.t_ns is None else _seconds(status.t_ns),
+    }
+
+
+def _fault_payload(fault: Fault) -> dict[str, Any]:
+    return {"type": "error", "code": fault.code, "message": fault.message, "at": iso_ms(fault.at)}

@@ -1,0 +1,297 @@
+"""What can be set in a configuration: one frozen, strict model for each section.
+
+Values are checked here, each by itself; `config.py` reads the file and says where in it a mistake is.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+
+from streamqa.durations import parse_duration
+from streamqa.hours import Hours, parse_hours
+from streamqa.types import DEVICE_PATTERN, Box, Detail, Gate, Kind, Point, Precision, Question, Zone
+
+SIZE_PATTERN = r"^[1-9]\d{1,4}x[1-9]\d{1,4}$"
+FOURCC_PATTERN = r"^[A-Za-z0-9 ]{4}$"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def _duration(value: Any) -> int:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit; write 500ms, 2s or 1m")
+    raise ValueError("write a duration such as 500ms, 2s or 1m")
+
+
+def _positive(value: Any) -> int:
+    duration_ns = 0 if value == 0 else _duration(value)
+    if duration_ns == 0:
+        raise ValueError(f"{value} is no interval; write how often to ask, such as 500ms or 2s")
+    return duration_ns
+
+
+_DURATION_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"})
+DurationNs = Annotated[int, BeforeValidator(_duration), _DURATION_SCHEMA]
+IntervalNs = Annotated[int, BeforeValidator(_positive), _DURATION_SCHEMA]
+Device = Annotated[str, Field(pattern=DEVICE_PATTERN)]
+
+
+def _or_off(value: Any) -> int:
+    return 0 if value == "off" else _positive(value)
+
+
+def _hours(value: Any) -> Hours:
+    if not isinstance(value, str):
+        raise ValueError("write hours as in 22:00-06:00 Europe/Rome")
+    return parse_hours(value)
+
+
+def _numbers(value: Any, count: int) -> list[float]:
+    if not isinstance(value, list) or len(value) != count:
+        raise ValueError(f"write {count} numbers from 0 to 1")
+    if any(isinstance(n, bool) or not isinstance(n, int | float) or not 0 <= n <= 1 for n in value):
+        raise ValueError("these are parts of the picture's width and height: each number is from 0 to 1")
+    return [float(n) for n in value]
+
+
+def _rectangle(value: Any) -> Box:
+    left, top, right, bottom = _numbers(value, 4)
+    if left >= right or top >= bottom:
+        raise ValueError("a rectangle is [left, top, right, bottom], with left < right and top < bottom")
+    return Box(left, top, right, bottom)
+
+
+def _zone(value: Any) -> Zone:
+    if not isinstance(value, list) or not value:
+        raise ValueError("write [left, top, right, bottom], or a list of corners [[x, y], …]")
+    if not isinstance(value[0], list):
+        box = _rectangle(value)
+        xs, ys = (box.x_min, box.x_max), (box.y_min, box.y_max)
+        return Zone((Point(xs[0], ys[0]), Point(xs[1], ys[0]), Point(xs[1], ys[1]), Point(xs[0], ys[1])))
+    return Zone(tuple(Point(*_numbers(corner, 2)) for corner in value))
+
+
+_NUMBERS = {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}
+_RECTANGLE_SCHEMA = {**_NUMBERS, "minItems": 4, "maxItems": 4}
+_CORNERS_SCHEMA = {"type": "array", "minItems": 3, "items": {**_NUMBERS, "minItems": 2, "maxItems": 2}}
+_HOURS_PATTERN = r"^\d{1,2}:\d{2}-\d{1,2}:\d{2} \S+$"
+OrOffNs = Annotated[int, BeforeValidator(_or_off), _DURATION_SCHEMA]  # 0: off
+When = Annotated[
+    Hours, BeforeValidator(_hours), WithJsonSchema({"type": "string", "pattern": _HOURS_PATTERN})
+]
+Rectangle = Annotated[Box, BeforeValidator(_rectangle), WithJsonSchema(_RECTANGLE_SCHEMA)]
+ZoneIn = Annotated[
+    Zone, BeforeValidator(_zone), WithJsonSchema({"anyOf": [_RECTANGLE_SCHEMA, _CORNERS_SCHEMA]})
+]
+_ZONE_HELP = "the part that is looked at: [left, top, right, bottom] or corners [[x, y], …], each from 0 to 1"
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Strict(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Short(Strict):
+    """A model that may also be written as one text, the value of its first field."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {next(iter(cls.model_fields)): value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core_schema))]}
+
+
+class SourceConfig(_Short):
+    """Where frames come from: a URL or path, or this object."""
+
+    url: str = Field(min_length=1, description="rtsp://…, http(s)://…, webcam:0, scene:gate, or a file")
+    pace: Literal["fast", "realtime"] | None = Field(
+        None, description="fast: every frame counts, as a recording's; realtime: as a live source"
+    )
+    loop: bool = Field(False, description="files at pace realtime: start again at the end")
+    priority: int = Field(
+        0, ge=-100, le=100, description="higher ones are served first, even if others then starve"
+    )
+    detail: Detail = Field(
+        "full", description="fast: the picture scaled to one crop; several times quicker, and approximate"
+    )
+    zone: ZoneIn | None = Field(None, description=f"{_ZONE_HELP}; nothing else leaves capture")
+    mask: list[Rectangle] = Field(
+        default=[],
+        max_length=64,
+        description="rectangles [left, top, right, bottom] that are blacked out before anybody sees them",
+    )
+    when: When | None = Field(None, description="active hours, such as 22:00-06:00 Europe/Rome; live sources")
+    stall_after: IntervalNs = Field(
+        5_000_000_000, description="live: without a frame for so long, it is reported as stalled"
+    )
+    frozen_after: OrOffNs | None = Field(
+        None, description="cameras: identical pictures for so long are reported as frozen (30s); or off"
+    )
+    transport: Literal["tcp", "udp"] = Field("tcp", description="rtsp: how the pictures come")
+    hwaccel: Literal["auto", "cuda", "vaapi", "off"] = Field(
+        "off", description="decode on a GPU where it can; falls back to the CPU, and says so"
+    )
+    size: str | None = Field(None, pattern=SIZE_PATTERN, description="webcams: resolution, such as 1280x720")
+    fps: float | None = Field(None, gt=0, le=240, description="webcams: frames per second to ask for")
+    fourcc: str | None = Field(
+        None, pattern=FOURCC_PATTERN, description="webcams: pixel format to ask for, such as MJPG"
+    )
+    watch: bool = Field(False, description="folders: wait for new files for ever")
+    interval: IntervalNs = Field(
+        1_000_000_000, description="folders of images: stream time from one image to the next"
+    )
+
+    @model_validator(mode="after")
+    def _loop_has_an_effect(self) -> SourceConfig:
+        if self.loop and self.pace != "realtime":
+            raise ValueError("loop has no effect without pace: realtime; add it, or leave loop out")
+        return self
+
+
+class DecideConfig(Strict):
+    """At least k of the last n readings."""
+
+    k_of_n: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=2, max_length=2)]
+
+
+class GateConfig(Strict):
+    """Take over the last answer while the picture has not changed: approximate. Or only the threshold."""
+
+    threshold: float = Field(
+        ge=0,
+        le=1,
+        description="mean change in brightness of the part that changed most, 0…1; 0.02 is a start",
+    )
+    refresh: IntervalNs = Field(30_000_000_000, description="ask again after so long in any case")
+    audit: float = Field(
+        0.05, ge=0, le=1, description="how often to ask all the same, 0…1, to measure what the gate costs"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"threshold": value}
+        if not isinstance(value, dict):
+            raise ValueError("write a threshold such as 0.02, or threshold, refresh and audit")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number"}, handler.resolve_ref_schema(handler(core_schema))]}
+
+    def gate(self) -> Gate:
+        """The gate as the engine knows it."""
+        return Gate(self.threshold, self.refresh, self.audit)
+
+
+class QuestionConfig(Strict):
+    """A standing question."""
+
+    ask: str = Field(description="the question, in plain words")
+    kind: Kind = Field("text", description="what an answer is")
+    every: IntervalNs = Field(1_000_000_000, description="the slide: how often to ask")
+    window: DurationNs = Field(
+        0, description="how far back readings count in the decision; 0s: only this frame"
+    )
+    decide: Literal["latest", "majority", "any", "all", "mean"] | DecideConfig = Field("latest")
+    sources: list[str] | None = Field(None, description="ids of the sources to ask it of; absent: all")
+    choices: list[str] = Field(default=[], description="kind choice: the closed list")
+    max: int = Field(9, ge=1, le=100, description="kind number: the closed list is 0…max")
+    max_tokens: int = Field(64, ge=1, le=768, description="of a free answer")
+    gate: GateConfig | None = Field(
+        None, description="take over the last answer while the picture has not changed; absent: always ask"
+    )
+    zone: ZoneIn | None = Field(None, description=f"{_ZONE_HELP}; of the source's zone, where it has one")
+    when: When | None = Field(None, description="active hours, such as 22:00-06:00 Europe/Rome; live sources")
+    max_age: IntervalNs | None = Field(
+        None, description="live: a frame older than this is answered as stale; absent: two slides"
+    )
+
+    def question(self, question_id: str) -> Question:
+        """The question as the engine knows it."""
+        k_of_n = None
+        if isinstance(self.decide, DecideConfig):
+            k_of_n = (self.decide.k_of_n[0], self.decide.k_of_n[1])
+        return Question(
+            id=question_id,
+            ask=self.ask,
+            kind=self.kind,
+            every_ns=self.every,
+            window_ns=self.window,
+            decide="k_of_n" if isinstance(self.decide, DecideConfig) else self.decide,
+            k_of_n=k_of_n,
+            sources=None if self.sources is None else tuple(self.sources),
+            choices=tuple(self.choices),
+            max=self.max,
+            max_tokens=self.max_tokens,
+            gate=self.gate.gate() if self.gate else None,
+            zone=self.zone,
+            when=self.when,
+            max_age_ns=self.max_age,
+        )
+
+
+class ServeConfig(Strict):
+    """Where subscribers connect."""
+
+    host: str = Field("127.0.0.1", description="a loopback address")
+    port: int = Field(8765, ge=0, le=65535, description="0: any free port")
+
+    @model_validator(mode="after")
+    def _loopback_only(self) -> ServeConfig:
+        if self.host not in _LOOPBACK:
+            raise ValueError(
+                f"host {self.host!r} is open to the network and there is no authentication yet; "
+                "serve on 127.0.0.1 and put a reverse proxy with a password before it"
+            )
+        return self
+
+
+class LogConfig(Strict):
+    """Where records are kept."""
+
+    path: str = Field(
+        "answers.db", min_length=1, description="the SQLite file; relative to where streamqa runs"
+    )
+
+
+class ModelConfig(_Short):
+    """What answers: a name, or this object."""
+
+    name: str = Field(description="tiny or moondream2")
+    path: str | None = Field(None, description="folder with model.safetensors and tokenizer.json")
+    devices: list[Device] = Field(
+        default=[],
+        max_length=64,
+        description="cpu, cuda:0…, a process each; absent: all CUDA devices, else the CPU",
+    )
+    isolate: bool = Field(True, description="in processes of its own, started again when one dies")
+    precision: Precision = Field(
+        "exact", description="int8 (CPU) and fp8 (newer GPUs) are faster and approximate; moondream2 only"
+    )
+
+    @model_validator(mode="after")
+    def _processes_fit(self) -> ModelConfig:
+        if len(self.devices) > 1 and not self.isolate:
+            raise ValueError("several devices are a process each; leave isolate out, or name one device")
+        if len(set(self.devices)) < len(self.devices):
+            raise ValueError("a device is named twice; name each once")
+        return self

@@ -1,0 +1,64 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from streamqa.hours import parse_hours
+from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.types import NS_PER_S, Box, Point
+
+
+def test_a_source_with_everything() -> None:
+    source = SourceConfig.model_validate(
+        {
+            "url": "rtsp://h/a",
+            "zone": [0, 0.5, 1, 1],
+            "mask": [[0, 0, 0.25, 1], [0.5, 0.5, 0.75, 0.75]],
+            "when": "22:00-06:00 Europe/Rome",
+            "stall_after": "3s",
+            "frozen_after": "off",
+            "transport": "udp",
+            "size": "1280x720",
+            "fourcc": "MJPG",
+        }
+    )
+    assert source.zone is not None
+    assert source.zone.corners == (Point(0, 0.5), Point(1, 0.5), Point(1, 1), Point(0, 1))
+    assert source.mask == [Box(0, 0, 0.25, 1), Box(0.5, 0.5, 0.75, 0.75)]
+    assert source.when == parse_hours("22:00-06:00 Europe/Rome")
+    assert (source.stall_after, source.frozen_after, source.pace) == (3 * NS_PER_S, 0, None)
+
+
+def test_a_question_with_a_polygon() -> None:
+    question = QuestionConfig.model_validate(
+        {"ask": "Is it open?", "zone": [[0, 0], [0.5, 0], [0.25, 0.5]], "max_age": "4s"}
+    ).question("open")
+    assert question.zone is not None
+    assert question.zone.corners == (Point(0, 0), Point(0.5, 0), Point(0.25, 0.5))
+    assert question.zone.box == Box(0, 0, 0.5, 0.5)
+    assert question.max_age_ns == 4 * NS_PER_S
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("zone", [0, 0, 1], "write 4 numbers"),
+        ("zone", [0.5, 0, 0.5, 1], "left < right"),
+        ("zone", [0, 0, 1.5, 1], "from 0 to 1"),
+        ("zone", [[0, 0], [1, 1]], "at least 3 corners"),
+        ("zone", [[0, 0], [1, 0], [1, 2]], "from 0 to 1"),
+        ("zone", [[0, 0], [0.5, 0], [1, 0]], "must not be empty"),
+        ("zone", "all", "left, top, right, bottom"),
+        ("mask", [[0, 0, 0, 1]], "left < right"),
+        ("mask", [True], "write 4 numbers"),
+        ("when", "at night", "write hours as in"),
+        ("when", 22, "write hours as in"),
+        ("frozen_after", "never", "never"),
+        ("size", "720p", "pattern"),
+        ("fourcc", "MJPEG", "pattern"),
+        ("fps", 0, "greater than 0"),
+    ],
+)
+def test_what_a_source_cannot_be(key: str, value: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        SourceConfig.model_validate({"url": "rtsp://h/a", key: value})
