@@ -5,6 +5,7 @@ Values are checked here, each by itself; `config.py` reads the file and says whe
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -94,6 +95,13 @@ Rectangle = Annotated[Box, BeforeValidator(_rectangle), WithJsonSchema(_RECTANGL
 ZoneIn = Annotated[
     Zone, BeforeValidator(_zone), WithJsonSchema({"anyOf": [_RECTANGLE_SCHEMA, _CORNERS_SCHEMA]})
 ]
+_WEBCAM = (r"webcam:|/dev/video", "webcams")
+_ONLY_OF = {  # setting -> the URLs on which it has an effect, and what these are
+    "transport": (r"rtsps?://", "rtsp:// sources"),
+    "size": _WEBCAM,
+    "fps": _WEBCAM,
+    "fourcc": _WEBCAM,
+}
 _ZONE_HELP = "the part that is looked at: [left, top, right, bottom] or corners [[x, y], …], each from 0 to 1"
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -120,7 +128,9 @@ class _Short(Strict):
 class SourceConfig(_Short):
     """Where frames come from: a URL or path, or this object."""
 
-    url: str = Field(min_length=1, description="rtsp://…, http(s)://…, webcam:0, scene:gate, or a file")
+    url: str = Field(
+        min_length=1, description="rtsp://…, http(s)://…, webcam:0, scene:gate, a file or a folder"
+    )
     pace: Literal["fast", "realtime"] | None = Field(
         None, description="fast: every frame counts, as a recording's; realtime: as a live source"
     )
@@ -162,6 +172,14 @@ class SourceConfig(_Short):
     def _loop_has_an_effect(self) -> SourceConfig:
         if self.loop and self.pace != "realtime":
             raise ValueError("loop has no effect without pace: realtime; add it, or leave loop out")
+        return self
+
+    @model_validator(mode="after")
+    def _others_have_an_effect(self) -> SourceConfig:
+        for name in sorted(self.model_fields_set & set(_ONLY_OF)):
+            pattern, whose = _ONLY_OF[name]
+            if not re.match(pattern, self.url, re.IGNORECASE):
+                raise ValueError(f"{name} has an effect on {whose} only; leave it out")
         return self
 
 

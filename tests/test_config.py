@@ -199,6 +199,8 @@ def test_a_question_that_would_be_asked_of_nothing_is_refused() -> None:
 def test_a_setting_without_effect_is_refused() -> None:
     (line,) = mistakes("sources: {a: {url: a.mp4, loop: true}}")
     assert line.startswith("c.yaml:1:14: sources.a: loop has no effect")
+    (line,) = mistakes("sources: {a: {url: a.mp4, transport: udp}}")
+    assert line.startswith("c.yaml:1:14: sources.a: transport has an effect on rtsp:// sources only")
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,6 @@ def test_a_source_with_everything() -> None:
             "stall_after": "3s",
             "frozen_after": "off",
             "transport": "udp",
-            "size": "1280x720",
-            "fourcc": "MJPG",
         }
     )
     assert source.zone is not None
@@ -62,3 +60,13 @@ def test_a_question_with_a_polygon() -> None:
 def test_what_a_source_cannot_be(key: str, value: Any, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         SourceConfig.model_validate({"url": "rtsp://h/a", key: value})
+
+
+def test_settings_of_one_kind_of_source() -> None:
+    webcam = SourceConfig.model_validate({"url": "webcam:0", "size": "1280x720", "fourcc": "MJPG", "fps": 15})
+    assert (webcam.size, webcam.fps, webcam.fourcc) == ("1280x720", 15, "MJPG")
+    for key, value in (("size", "1280x720"), ("fps", 15), ("fourcc", "MJPG")):
+        with pytest.raises(ValidationError, match=f"{key} has an effect on webcams only"):
+            SourceConfig.model_validate({"url": "rtsp://h/a", key: value})
+    with pytest.raises(ValidationError, match="transport has an effect on rtsp"):
+        SourceConfig.model_validate({"url": "webcam:0", "transport": "tcp"})
