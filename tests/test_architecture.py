@@ -57,7 +57,7 @@ HOMES = {
     "transformers": ("streamqa.model",),
     "tokenizers": ("streamqa.model",),
     "safetensors": ("streamqa.model",),
-    "av": ("streamqa.capture",),
+    "av": ("streamqa.capture", "streamqa.bench.rtp"),
     "cv2": ("streamqa.capture.webcam",),
     "fastapi": ("streamqa.server",),
     "starlette": ("streamqa.server",),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from streamqa.bench.camera_process import CameraProcess
 from streamqa.capture import supervisor
 from streamqa.capture.encode import write_video
 from streamqa.capture.source import Picture, SourceSpec
@@ -19,48 +18,19 @@ from streamqa.errors import SourceRefused, SourceUnavailable
 
 from .conftest import Rig, number_of, numbered
 
-SERVER = Path(__file__).parents[1] / "rtsp_server.py"
 MakeRig = Callable[..., Rig]
-
-
-class Server:
-    """A camera process, and its port, which stays the same when it is started again."""
-
-    def __init__(self, clip: Path) -> None:
-        self._clip = clip
-        self.port = 0
-        self.process: subprocess.Popen[str] | None = None
-
-    def start(self, *options: str) -> None:
-        command = [sys.executable, str(SERVER), str(self._clip), "--port", str(self.port), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.port = int(self.process.stdout.readline().split()[1])
-
-    def url(self, user: str = "", path: str = "/cam") -> str:
-        return f"rtsp://{user}{'@' * bool(user)}127.0.0.1:{self.port}{path}"
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate(timeout=10)
-            self.process = None
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
 
 
 @pytest.fixture(scope="module")
 def camera_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "clip.mp4"
-    write_video(path, (numbered(i, 40) for i in range(120)), 30, options={"bf": "0", "g": "15"})
+    write_video(path, (numbered(i, 40) for i in range(120)), 30, options={"bf": "0", "g": "15", "sc_threshold": "0"})
     return path
 
 
 @pytest.fixture
-def server(camera_clip: Path) -> Iterator[Server]:
-    one = Server(camera_clip)
+def server(camera_clip: Path) -> Iterator[CameraProcess]:
+    one = CameraProcess(camera_clip)
     yield one
     one.kill()
 
@@ -69,7 +39,7 @@ def read_some(source: StreamSource, count: int) -> list[Picture]:
     return [source.read() for _ in range(count)]
 
 
-def test_the_pictures_of_a_camera(server: Server) -> None:
+def test_the_pictures_of_a_camera(server: CameraProcess) -> None:
     server.start("--user", "admin", "--password", "s3cret")
     source = StreamSource(server.url("admin:s3cret"))
     source.open()
@@ -87,7 +57,7 @@ def test_the_pictures_of_a_camera(server: Server) -> None:
     [("admin:wr0ng-s3cret", "/cam", "401"), ("", "/cam", "401"), ("admin:s3cret", "/s3cond", "404")],
 )
 def test_a_wrong_password_or_path_is_refused_and_not_repeated(
-    server: Server, rig: MakeRig, caplog: pytest.LogCaptureFixture, user: str, path: str, words: str
+    server: CameraProcess, rig: MakeRig, caplog: pytest.LogCaptureFixture, user: str, path: str, words: str
 ) -> None:
     server.start("--user", "admin", "--password", "s3cret")
     one = rig(server.url(user, path))
@@ -102,7 +72,7 @@ def test_a_wrong_password_or_path_is_refused_and_not_repeated(
 
 
 def test_a_camera_that_dies_comes_back_and_time_goes_on(
-    server: Server, rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+    server: CameraProcess, rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "backoff_s", lambda attempt, refused, jitter: 0.2)
     server.start("--user", "admin", "--password", "s3cret")
@@ -126,7 +96,7 @@ def test_a_camera_that_dies_comes_back_and_time_goes_on(
 
 
 def test_a_black_hole_is_reported_from_outside_and_given_up(
-    server: Server, rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+    server: CameraProcess, rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "backoff_s", lambda attempt, refused, jitter: 0.2)
     server.start()
@@ -149,7 +119,7 @@ def test_a_black_hole_is_reported_from_outside_and_given_up(
     one.wait_for("live", timeout_s=15)
 
 
-def test_a_camera_whose_media_stop_is_given_up(server: Server) -> None:
+def test_a_camera_whose_media_stop_is_given_up(server: CameraProcess) -> None:
     server.start("--frames", "45")
     source = StreamSource(server.url(), timeout_s=1)
     source.open()
@@ -158,7 +128,7 @@ def test_a_camera_whose_media_stop_is_given_up(server: Server) -> None:
     source.close()
 
 
-def test_connections_leave_nothing_behind(server: Server) -> None:
+def test_connections_leave_nothing_behind(server: CameraProcess) -> None:
     server.start()
     source = StreamSource(server.url())
 
