@@ -24,7 +24,9 @@ MakeRig = Callable[..., Rig]
 @pytest.fixture(scope="module")
 def camera_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "clip.mp4"
-    write_video(path, (numbered(i, 40) for i in range(120)), 30, options={"bf": "0", "g": "15", "sc_threshold": "0"})
+    write_video(
+        path, (numbered(i, 40) for i in range(120)), 30, options={"bf": "0", "g": "15", "sc_threshold": "0"}
+    )
     return path
 
 
