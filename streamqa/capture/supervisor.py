@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 
 from streamqa.capture.buffer import FrameBuffer
+from streamqa.capture.region import Look
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import Picture, Source, SourceSpec, make_source, redact
 from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable, StreamQAError
@@ -58,6 +59,7 @@ class Supervisor:
             ConfigError: the URL is of no known kind.
         """
         self._spec = spec
+        self._look = Look(spec.zone, spec.masks)
         self._sampler = sampler
         self._buffer = buffer
         self._report = report
@@ -186,7 +188,9 @@ class Supervisor:
             captured_at=picture.captured_at,
             clock=picture.clock,
             received_ns=received_ns,
-            image=picture.to_image(),
+            image=self._look.apply(picture.to_image()),  # the only way out: what is masked ends here
+            delay_ns=picture.delay_ns,
+            detail=self._spec.detail,
         )
 
     def _failed(self, failure: SourceError, steady: bool) -> float | None:

@@ -13,7 +13,7 @@ from streamqa.capture import supervisor
 from streamqa.capture.source import SourceSpec
 from streamqa.capture.supervisor import backoff_s
 from streamqa.errors import ConfigError, SourceRefused, SourceUnavailable, StreamQAError
-from streamqa.types import SourceStatus
+from streamqa.types import Box, Point, SourceStatus, Zone
 
 from .conftest import Rig, ScriptedSource, number_of
 
@@ -57,6 +57,20 @@ def test_a_recording_gives_all_its_frames_and_ends(rig: MakeRig, clip: Path) -> 
     assert one.supervisor.failure is None
     assert one.supervisor.latest is frames[-1]
     assert one.metrics.frames_kept.labels("cam")._value.get() == 30
+
+
+def test_only_the_zone_without_what_is_masked_leaves_a_source(rig: MakeRig, clip: Path) -> None:
+    zone = Zone((Point(0.5, 0), Point(1, 0), Point(1, 0.5), Point(0.5, 0.5)))
+    # the blocks of the four higher bits; the highest is hidden
+    spec = SourceSpec("cam", str(clip), zone=zone, masks=(Box(0.875, 0, 1, 1),), detail="fast")
+    one = rig(spec, every_s=0.2)
+    one.supervisor.start()
+    frames = one.all_frames()
+    assert {frame.image.shape for frame in frames} == {(48, 80, 3)}
+    assert {frame.detail for frame in frames} == {"fast"}
+    bits = [[int(b > 128) for b in frame.image[..., 1].reshape(48, 4, 20).mean((0, 2))] for frame in frames]
+    assert bits == [[number >> 4 & 1, number >> 5 & 1, number >> 6 & 1, 0] for number in range(0, 90, 3)]
+    assert not any(frame.image[:, 60:].any() for frame in frames)
 
 
 def test_a_damaged_recording_is_a_failure_after_all_its_frames(
