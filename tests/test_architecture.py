@@ -57,7 +57,12 @@ HOMES = {
     "transformers": ("streamqa.model",),
     "tokenizers": ("streamqa.model",),
     "safetensors": ("streamqa.model",),
-    "av": ("streamqa.capture", "streamqa.bench.rtp"),
+    "av": (
+        "streamqa.capture",
+        "streamqa.bench.rtp",
+        "streamqa.bench.capture_clips",
+        "streamqa.bench.capture_exact",
+    ),
     "cv2": ("streamqa.capture.webcam",),
     "fastapi": ("streamqa.server",),
     "starlette": ("streamqa.server",),

@@ -103,6 +103,31 @@ def gate(
     _show(measure(settings, demo_config(), _progress), as_json, out)
 
 
+@app.command("capture")
+def capture(
+    part: Annotated[
+        list[str] | None, typer.Option(help="recorded; may be given again; default: all parts")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=2, max=120, help="Of each clip and of each run")] = 20.0,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 5,
+    clips: Annotated[
+        Path | None, typer.Option(help="A folder to keep the clips in; making them takes two minutes")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,
+    as_table: Annotated[bool, typer.Option("--table", help="The result as a Markdown table")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
+) -> None:
+    """Measure what capture costs: a frame per second of recordings, against `ffmpeg` decoding all of them."""
+    from streamqa.bench.capture import PARTS, Settings, markdown, measure
+
+    result = measure(Settings(tuple(part or PARTS), seconds, rounds, clips), _progress)
+    if as_table:
+        _keep(result, out)
+        typer.echo(markdown(result))
+    else:
+        _show(result, as_json, out)
+
+
 def _milliseconds(option: str, text: str) -> float:
     try:
         return parse_duration(text) / 1e6
@@ -118,9 +143,13 @@ def _show(result: dict[str, Any], as_json: bool, out: Path | None) -> None:
     """Print a result, as a table or as JSON, and keep it where that was asked for."""
     from streamqa.bench.figures import table
 
+    _keep(result, out)
+    typer.echo(json.dumps(result, indent=1) if as_json else table(result))
+
+
+def _keep(result: dict[str, Any], out: Path | None) -> None:
     if out is not None:
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    typer.echo(json.dumps(result, indent=1) if as_json else table(result))
 
 
 @app.command("engine")

@@ -1,0 +1,138 @@
+"""A frame per second of a recording: what that costs, against decoding all of it with `ffmpeg`.
+
+Both are processes of their own, whose CPU time the kernel counts; rounds take turns. The figure is what our process
+spends between opening and closing the clip, against all that ffmpeg's spends: a line of cameras loads Python once.
+What loading it costs is told apart, and so is the ratio with it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from streamqa.bench.capture_clips import ClipKind
+from streamqa.bench.capture_exact import Exactness, compare
+from streamqa.bench.figures import Figure, Target
+from streamqa.bench.processes import run_counted
+from streamqa.bench.rounds import interleaved
+from streamqa.bench.stats import paired_ratio
+
+_CHILD = (sys.executable, "-m", "streamqa.bench.capture_child")
+_OURS, _WHOLE, _BASELINE, _PYAV = "ours", "ours with imports", "baseline", "PyAV"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One clip; CPU time in seconds, of each round."""
+
+    kind: ClipKind
+    ours: tuple[float, ...]
+    ours_whole: tuple[float, ...]  # with start and imports
+    baseline: tuple[float, ...]
+    pyav: tuple[float, ...]  # decoding everything with the FFmpeg that we use
+    exact: Exactness
+
+    @property
+    def ratio(self) -> float:
+        """Of the medians."""
+        return median(self.ours) / median(self.baseline)
+
+
+def ffmpeg_command(clip: Path, seconds: float | None = None) -> list[str] | None:
+    """Decoding `clip` (or so many seconds of it) with one thread; None where there is no `ffmpeg`."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return None
+    limit = [] if seconds is None else ["-t", f"{seconds:g}"]
+    quiet = ["-nostdin", "-hide_banner", "-loglevel", "error"]
+    return [program, *quiet, "-threads", "1", *limit, "-i", str(clip), "-f", "null", "-"]
+
+
+def baseline_name() -> str:
+    """What our figures are held against."""
+    return (
+        "ffmpeg -threads 1 -f null" if shutil.which("ffmpeg") else "PyAV decoding everything (no ffmpeg here)"
+    )
+
+
+def measure(
+    clips: Mapping[ClipKind, Path], rounds: int, progress: Callable[[str], None]
+) -> tuple[list[Row], list[float]]:
+    """A row per clip, and what a process of ours costs before it begins: CPU seconds of each round.
+
+    Raises:
+        StreamQAError: a process failed.
+    """
+    whole: dict[str, list[float]] = {kind.name: [] for kind in clips}
+    tasks: dict[tuple[str, str], Callable[[int], float]] = {
+        ("", "imports"): lambda _: run_counted([*_CHILD, "nothing"]).cpu_s
+    }
+    for kind, clip in clips.items():
+        tasks |= _tasks(kind.name, clip, whole[kind.name])
+    found = interleaved(tasks, range(rounds), progress, lambda: True)
+    rows = []
+    for kind, clip in clips.items():
+        ours, pyav = tuple(found[kind.name, _OURS]), tuple(found[kind.name, _PYAV])
+        baseline = tuple(found.get((kind.name, _BASELINE), pyav))
+        rows.append(Row(kind, ours, tuple(whole[kind.name]), baseline, pyav, compare(clip)))
+        progress(f"{kind.label}: {rows[-1].ratio:.2f} of {baseline_name()}")
+    return rows, found["", "imports"]
+
+
+def _tasks(name: str, clip: Path, whole: list[float]) -> dict[tuple[str, str], Callable[[int], float]]:
+    def ours(_: int) -> float:
+        done = run_counted([*_CHILD, "sampled", str(clip)])
+        whole.append(done.cpu_s)
+        return float(json.loads(done.output)["cpu_s"])
+
+    def pyav(_: int) -> float:
+        return float(json.loads(run_counted([*_CHILD, "all", str(clip)]).output)["cpu_s"])
+
+    tasks: dict[tuple[str, str], Callable[[int], float]] = {(name, _OURS): ours, (name, _PYAV): pyav}
+    ffmpeg = ffmpeg_command(clip)
+    if ffmpeg is not None:
+        tasks[name, _BASELINE] = lambda _: run_counted(ffmpeg).cpu_s
+    return tasks
+
+
+def figures(rows: Sequence[Row]) -> list[Figure]:
+    """The rows' ratios, and how many pictures are exact."""
+    found = []
+    for row in rows:
+        name = f"recorded, {row.kind.label}"
+        ratios = tuple(a / b for a, b in zip(row.ours, row.baseline, strict=True))
+        found.append(Figure(f"{name}: of the baseline's CPU", "x", ratios, _target(row.kind)))
+        equal = row.exact.rgb_equal if row.exact.luma_equal is None else row.exact.luma_equal
+        wrong = row.exact.due - min(equal, row.exact.rgb_equal) + row.exact.extra
+        found.append(Figure(f"{name}: pictures not exact", "pictures", (wrong,), Target("<=", 0)))
+    return found
+
+
+def _target(kind: ClipKind) -> Target | None:
+    return None if kind.share is None else Target("<=", kind.share)
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    """A row, with all that was measured."""
+    return {
+        "clip": row.kind.name,
+        "label": row.kind.label,
+        "baseline": baseline_name(),
+        "ratio": round(row.ratio, 4),
+        "ratio_paired": round(paired_ratio(row.ours, row.baseline), 4),
+        "ratio_with_imports": round(median(row.ours_whole) / median(row.baseline), 4),
+        "ratio_to_pyav": round(median(row.ours) / median(row.pyav), 4),
+        "cpu_s": {
+            _OURS: [round(s, 4) for s in row.ours],
+            _WHOLE: [round(s, 4) for s in row.ours_whole],
+            _BASELINE: [round(s, 4) for s in row.baseline],
+            _PYAV: [round(s, 4) for s in row.pyav],
+        },
+        "exact": row.exact._asdict(),
+    }
