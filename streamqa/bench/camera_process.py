@@ -1,4 +1,4 @@
-"""The camera of `streamqa.bench.camera` as a process, from the side of whoever started it."""
+"""An RTSP server as a process, from the side of whoever started it: by default `streamqa.bench.camera`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+CAMERA = (sys.executable, "-m", "streamqa.bench.camera")
 _START_S = 30.0
 _ANSWER_S = 10.0
 
@@ -20,9 +22,9 @@ class CameraProcess:
 
     scheme = "rtsp"
 
-    def __init__(self, clip: str | Path, *options: str) -> None:
-        """`clip` and `options` are the command line of `streamqa.bench.camera`; nothing starts before `start`."""
-        self._command = [sys.executable, "-m", "streamqa.bench.camera", str(clip), *options]
+    def __init__(self, clip: str | Path, *options: str, program: Sequence[str] = CAMERA) -> None:
+        """`clip` and `options` are the command line of `program`; nothing starts before `start`."""
+        self._command = [*program, str(clip), *options]
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
