@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ KINDS: dict[str, str] = {
     "webcam": "streamqa.capture.webcam:make",
     "scene": "streamqa.capture.scene:make",
     "video": "streamqa.capture.video:make",
+    "folder": "streamqa.capture.folder:make",
 }
 
 _SCHEMES = {"rtsp": "video", "rtsps": "video", "http": "video", "https": "video"}
@@ -131,16 +133,16 @@ def redact(text: str) -> str:
 
 
 def kind_of(url: str) -> str:
-    """The kind of source that a URL or a path names.
+    """The kind of source that a URL or a path names, by its text alone.
 
     Raises:
         ConfigError: an empty text or an unknown scheme.
     """
     if not url.strip():
-        raise ConfigError("source: empty; give a file, rtsp://…, webcam:0 or scene:gate")
+        raise ConfigError("source: empty; give a file, a folder, rtsp://…, webcam:0 or scene:gate")
     scheme, colon, rest = url.partition(":")
     scheme = scheme.lower()
-    if scheme in ("webcam", "scene") and colon:
+    if scheme in ("webcam", "scene", "folder") and colon:
         return scheme
     if re.fullmatch(r"/dev/video\d+", url):
         return "webcam"
@@ -157,6 +159,9 @@ def make_source(spec: SourceSpec) -> Source:
     Raises:
         ConfigError: the URL is of no known kind.
     """
-    module, _, function = KINDS[kind_of(spec.url)].partition(":")
+    kind = kind_of(spec.url)
+    if kind == "video" and "://" not in spec.url and os.path.isdir(spec.url):
+        kind = "folder"
+    module, _, function = KINDS[kind].partition(":")
     make = cast(Callable[[SourceSpec], Source], getattr(importlib.import_module(module), function))
     return make(spec)

@@ -135,7 +135,7 @@ def _check_file(path: str, name: str) -> None:
         problem = f"{getattr(error, 'strerror', None) or 'not a path'}; check the path"
     else:
         if stat.S_ISDIR(mode):
-            problem = f"a directory; give the files in it, e.g. {name.rstrip('/')}/*.mp4"
+            problem = "a directory; give a video file"
         elif not stat.S_ISREG(mode):
             problem = "not a regular file; give a video file"
         elif not size:

@@ -28,7 +28,7 @@ _TROUBLE = frozenset({"stalled", "frozen", "reconnecting", "refused"})
 
 
 def command(
-    sources: Annotated[list[str], typer.Argument(help="Files, rtsp://…, webcam:0, scene:gate")],
+    sources: Annotated[list[str], typer.Argument(help="Files, folders, rtsp://…, webcam:0, scene:gate")],
     question: Annotated[
         list[str] | None, typer.Option("-q", "--question", help="A question; repeatable")
     ] = None,

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
+from streamqa.capture.folder import FolderSource
 from streamqa.capture.pace import Realtime
 from streamqa.capture.scene import SceneSource
-from streamqa.capture.source import Source, SourceSpec, kind_of, make_source, redact
+from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec, kind_of, make_source, redact
 from streamqa.capture.video import FileSource
 from streamqa.capture.webcam import WebcamSource
 from streamqa.errors import ConfigError, SourceError
@@ -24,7 +26,30 @@ MAKERS: dict[str, Callable[[Path], Source]] = {
     "realtime": lambda clip: Realtime(FileSource(str(clip)), loop=True),
     "scene": lambda clip: SceneSource(3),
     "webcam": lambda clip: WebcamSource(0, lambda index: FakeCapture()),
+    "folder": lambda clip: FolderSource(str(stills(clip.parent / "stills"))),
+    "watched": lambda clip: Patient(FolderSource(str(stills(clip.parent / "stills")), watch=True)),
 }
+
+
+def stills(folder: Path) -> Path:
+    """Six images in a folder."""
+    folder.mkdir(exist_ok=True)
+    for number in range(6):
+        Pillow.new("RGB", (64, 48)).save(folder / f"{number}.png")
+    return folder
+
+
+class Patient:
+    """A source that is asked again when it has nothing yet."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self.is_live, self.facts = source, source.is_live, SourceFacts()
+        self.open, self.close = source.open, source.close
+
+    def read(self, wanted_ns: int = 0) -> Picture:
+        while (picture := self._source.read(wanted_ns)) is None:
+            pass
+        return picture
 
 
 @pytest.fixture(params=MAKERS)
@@ -77,11 +102,19 @@ def test_a_closed_source_says_so_and_opens_again_from_the_start(source: Source) 
         ("12:30.mp4", "video"),
         ("C:/clip.mp4", "video"),
         ("/dev/video1.mp4", "video"),
+        ("folder:/data/in", "folder"),
+        ("Folder:in", "folder"),
     ],
 )
 def test_what_a_url_names(url: str, kind: str) -> None:
     assert kind_of(url) == kind
     assert make_source(SourceSpec("a", url)) is not None
+
+
+def test_a_path_that_is_a_folder_is_read_as_one(tmp_path: Path) -> None:
+    assert isinstance(make_source(SourceSpec("a", str(tmp_path))), FolderSource)
+    assert isinstance(make_source(SourceSpec("a", f"folder:{tmp_path}")), FolderSource)
+    assert isinstance(make_source(SourceSpec("a", str(tmp_path / "a.mp4"))), FileSource)
 
 
 @pytest.mark.parametrize("url", ["", "   ", "gopher://u:s3cret@h/x"])

@@ -131,7 +131,7 @@ def junk(path: Path, kind: str) -> Path:
         ("empty", "an empty file"),
         ("text", "not a video"),
         ("noise", "not a video"),
-        ("directory", "a directory; give the files in it"),
+        ("directory", "a directory; give a video file"),
         ("fifo", "not a regular file"),
     ],
 )
