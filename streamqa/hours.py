@@ -1,6 +1,7 @@
 """Active hours: the daily stretch of wall time, in a place's own time, in which something is asked. Pure.
 
-Wall time is a place's: on the day on which its clocks go forward "22:00-06:00" is an hour shorter.
+Wall time is a place's: on the day on which its clocks go forward "22:00-06:00" is an hour shorter. Of a time that a
+place's clocks show twice the first one is meant; a time that they leave out is where it would have been without that.
 """
 
 from __future__ import annotations
@@ -36,13 +37,10 @@ class Hours:
 
     def active(self, at: datetime) -> bool:
         """Whether `at`, which carries a time zone, lies within."""
-        local = at.astimezone(ZoneInfo(self.zone)).time()
-        if self.begin < self.end:
-            return self.begin <= local < self.end
-        return local >= self.begin or local < self.end
+        return any(self.stretches(at, at.astimezone(UTC) + timedelta(microseconds=1)))
 
     def stretches(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """The active parts of [since, until) in order, in UTC; `since` and `until` carry a time zone."""
+        """The active parts of [since, until), in order and apart, in UTC; both carry a time zone."""
         zone = ZoneInfo(self.zone)
         day, last = since.astimezone(zone).date() - timedelta(days=1), until.astimezone(zone).date()
         while day <= last:
@@ -50,6 +48,7 @@ class Hours:
             begin, end = max(since, self._at(day, self.begin)), min(until, self._at(following, self.end))
             if begin < end:
                 yield begin.astimezone(UTC), end.astimezone(UTC)
+                since = end  # where clocks go forward, a day's end may lie after the next one's beginning
             day += timedelta(days=1)
 
     def _at(self, day: date, moment: time) -> datetime:

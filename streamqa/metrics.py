@@ -24,6 +24,9 @@ class Metrics:
         )
         self.answers = self._counter("answers", "Answers given, by state", [*both, "state"])
         self.ticks_skipped = self._counter("ticks_skipped", "Ticks merged into a later answer", both)
+        self.ticks_inactive = self._counter(
+            "ticks_inactive", "Ticks in a pause or outside of active hours", both
+        )
         self.answers_reused = self._counter("answers_reused", "Answers taken over, nothing had changed", both)
         self.gate_audits = self._counter("gate_audits", "Asked although nothing had changed", both)
         self.gate_disagreements = self._counter(
@@ -33,7 +36,7 @@ class Metrics:
             "deadlines_missed", "Frames answered after the source's next tick", source
         )
         self.batches_halved = self._counter("batches_halved", "Batches tried again in halves", ["cause"])
-        self.batch_limit = Gauge("streamqa_batch_limit", "Frames allowed at once", registry=self.registry)
+        self.batch_limit = Gauge("streamqa_batch_limit", "Pictures allowed at once", registry=self.registry)
         self.model_errors = self._counter("model_errors", "Batches that the model failed on", [])
         self.model_restarts = self._counter(
             "model_restarts", "Processes of the model that died and are back", []

@@ -12,7 +12,7 @@ from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import SourceSpec
 from streamqa.capture.supervisor import Supervisor
 from streamqa.engine.asking import refuse_unanswerable
-from streamqa.engine.engine import Engine, EngineSettings
+from streamqa.engine.engine import Engine
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
@@ -56,9 +56,7 @@ class Pipeline:
         self._writer = RecordWriter(parts.log, parts.sinks, parts.metrics)
         # A recording's unread frames fill one batch, while the one before it is in the model.
         self._buffer = FrameBuffer(parts.metrics, min(_MOST_WAITING, max(2, parts.model.info.max_frames)))
-        details = {spec.id: spec.detail for spec in parts.sources}
-        settings = EngineSettings(details=details)
-        self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics, settings)
+        self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics)
         self._health = parts.health
         self._supervisors = {spec.id: self._supervisor(spec, parts) for spec in parts.sources}
         self._stopping = threading.Event()

@@ -157,7 +157,7 @@ class Question:
     max_tokens: int = 64  # of a free answer
     gate: Gate | None = None  # None: asked at every tick
     zone: Zone | None = None  # the part of the source's picture that the model sees; None: all of it
-    when: Hours | None = None  # active hours, of live sources; None: always
+    when: Hours | None = None  # active hours, of frames with a wall time (live ones); None: always
     max_age_ns: int | None = None  # live: an older frame is `stale`; None: two slides
 
     def __post_init__(self) -> None:
@@ -170,6 +170,11 @@ class Question:
         if self.max_age_ns is not None and self.max_age_ns <= 0:
             raise ValueError(f"max_age must be positive, got {self.max_age_ns} ns")
 
+    @property
+    def age_limit_ns(self) -> int:
+        """`max_age_ns`, or what it is where none is given."""
+        return 2 * self.every_ns if self.max_age_ns is None else self.max_age_ns
+
     def asks(self, source: str) -> bool:
         """Whether this question is asked of `source`."""
         return self.sources is None or source in self.sources
@@ -181,7 +186,7 @@ class Due:
 
     question: Question
     tick: int
-    skipped: int  # earlier ticks that passed without a frame and are merged into this answer
+    skipped: int  # earlier ticks that passed without an answer and are merged into this one
     inactive: int = 0  # earlier ticks in which it was not to be asked: paused, or outside of its active hours
 
 

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -68,3 +69,16 @@ def test_stretches_are_where_it_is_active(since: datetime, minutes: int, at: flo
     moment = begin + (until - begin) * at
     inside = any(first <= moment < last for first, last in hours.stretches(begin, until))
     assert inside == hours.active(moment)
+
+
+def test_where_clocks_go_forward_no_moment_is_counted_twice() -> None:
+    hours = parse_hours("03:10-02:50 Europe/Rome")  # 2:50 and 3:10 on that day, the other way round
+    parts = list(hours.stretches(utc("2026-03-28 12:00"), utc("2026-03-30 12:00")))
+    assert all(first[1] <= second[0] for first, second in pairwise(parts))
+    assert all(hours.active(begin) for begin, _ in parts)
+
+
+def test_a_time_that_clocks_show_twice_is_meant_once() -> None:
+    hours = parse_hours("02:15-02:45 Europe/Rome")
+    assert hours.active(utc("2026-10-25 00:15"))
+    assert not hours.active(utc("2026-10-25 01:15"))  # a quarter past two again

@@ -1,6 +1,6 @@
 """Asking the model so that one bad frame never takes its neighbours with it, and asking it beforehand.
 
-A batch that fails is halved and tried again, down to single frames. Only a model whose process died is not asked
+A batch that fails is halved and tried again, down to single pictures. Only a model whose process died is not asked
 again about what was in it: one of these frames may be what killed it.
 """
 
@@ -29,18 +29,25 @@ class Outcome:
     said: list[list[Generation]]  # for every request one generation for each prompt
     failed: bool = False  # whether some call failed
     halved: dict[str, int] = field(default_factory=dict)  # how often, by cause: "memory" or "error"
-    fits: int | None = None  # after memory ran out, or a death: the most frames to hand over next
+    fits: int | None = None  # after memory ran out, or a death: the most pictures to hand over next
 
 
 def ask(
-    model: VisionModel, requests: Sequence[Request], now_ns: Callable[[], int] = time.monotonic_ns
+    model: VisionModel,
+    requests: Sequence[Request],
+    now_ns: Callable[[], int] = time.monotonic_ns,
+    most: int | None = None,
 ) -> Outcome:
     """One generation for every prompt of every request, whatever happens; never raises.
 
-    A failing batch of n frames costs at most 2n - 1 calls, and no new call is made 30 s after the first failure.
+    One call, or as many as it takes to hand over at most `most` requests at once: a single frame can have more
+    zones than fit into the model's memory. A failing call of n requests becomes at most 2n - 1, and no new call is
+    made 30 s after the first failure.
     """
-    asking = _Asking(model, now_ns)
-    said = asking.pieces(requests) if requests else []
+    asking, said = _Asking(model, now_ns), list[list[Generation]]()
+    step = most or max(1, len(requests))
+    for first in range(0, len(requests), step):
+        said += asking.pieces(requests[first : first + step])
     return Outcome(said, asking.failed, asking.halved, asking.fits)
 
 
@@ -77,17 +84,17 @@ class _Asking:
     def __init__(self, model: VisionModel, now_ns: Callable[[], int]) -> None:
         self._model, self._now_ns = model, now_ns
         self._until_ns: int | None = None  # when to give up, once something has failed
-        self._largest = 0  # frames of the largest call that was answered
-        self._memory = self._alone = False  # whether memory ran out; whether it did for a single frame
-        self._died_of = 0  # frames in the largest call that the model did not survive
+        self._largest = 0  # pictures of the largest call that was answered
+        self._memory = self._alone = False  # whether memory ran out; whether it did for a single picture
+        self._died_of = 0  # pictures in the largest call that the model did not survive
         self.failed = False
         self.halved: dict[str, int] = {}
 
     @property
     def fits(self) -> int | None:
-        """The most frames that went through, where memory ran out because of their number.
+        """The most pictures that went through, where memory ran out because of their number.
 
-        A single frame that does not fit was too large itself, and says nothing about smaller ones. What a process
+        A single picture that does not fit was too large itself, and says nothing about smaller ones. What a process
         died of nobody knows; it may have been killed for its memory, and the same again would kill the next one.
         """
         if self._died_of > 1:
@@ -108,7 +115,7 @@ class _Asking:
             return _failures(requests, str(error))
         # The supervisor of the model: whatever it raises is reported in the answers of the frames at fault.
         except Exception as error:
-            _log.debug("the model failed on %d frames", len(requests), exc_info=True)
+            _log.debug("the model failed on %d pictures", len(requests), exc_info=True)
             return self._failed(requests, error)
         self._largest = max(self._largest, len(requests))
         return said

@@ -1,8 +1,9 @@
 """How many frames go into the next batch. Pure: what a batch costs is learned from the ones before it.
 
-Frames are offered in the order in which they are to be served, and a batch takes the first so many of them. It
-grows while it fits into the model's memory and still ends before the earliest deadline of the frames inside. A
-deadline is when the source's next tick comes: a frame answered by then leaves the model free for the next one.
+A frame is one picture to the model, or one for each zone that is asked about. Frames are offered in the order in
+which they are to be served, and a batch takes the first so many of them. It grows while it fits into the model's
+memory and still ends before the earliest deadline of the frames inside. A deadline is when the source's next tick
+comes: a frame answered by then leaves the model free for the next one.
 
 Small batches pay the fixed cost more often. Kept small for the sake of deadlines they can fall behind cameras that
 larger ones would keep up with, and then all deadlines are missed, and ticks, too. So deadlines never hold a
@@ -26,13 +27,13 @@ from streamqa.types import NS_PER_S
 class Work(NamedTuple):
     """What a frame, or a batch, asks of the model."""
 
-    frames: float
+    pictures: float
     prompts: float
-    size: float  # megapixels that are looked at, each frame's at most 1: models scale down what is larger
+    size: float  # megapixels that are looked at, each picture's at most 1: models scale down what is larger
 
     def plus(self, other: Work) -> Work:
         """Both together."""
-        return Work(self.frames + other.frames, self.prompts + other.prompts, self.size + other.size)
+        return Work(self.pictures + other.pictures, self.prompts + other.prompts, self.size + other.size)
 
 
 NOTHING = Work(0, 0, 0)
@@ -42,7 +43,7 @@ Cost: TypeAlias = Callable[[Work], float]  # ns from handing it over to its answ
 PAYS = 5
 _SPARE = 1.1  # a batch size keeps up when it would with so many times the frames
 _GONE_NS = 60 * NS_PER_S  # and five ticks: a source that has offered nothing for so long is no load any more
-_CALM = 16  # batches without trouble, then one frame more
+_CALM = 16  # batches without trouble, then one picture more
 _KEPT = 48  # batches that an estimate rests on
 _FADE = 0.95  # what a batch weighs less than the one after it: a machine's speed changes
 _ROUNDS = 4  # of weighting outliers down
@@ -68,10 +69,10 @@ def batch_size(
 ) -> int:
     """How many of `candidates`, from the first on, go into one batch; at least one where there is one.
 
-    At most `limit` frames with prompts. The batch ends, by `cost`, before the earliest deadline in it, with two
-    exceptions. Up to `needed` frames of one priority join whatever the deadlines of that priority, never against
-    those of a higher one. And a frame that could not meet its deadline even alone is late whatever happens: it lets
-    others join while that pays, but none of a lower priority.
+    At most `limit` pictures, but for a first frame that has more. The batch ends, by `cost`, before the earliest
+    deadline in it, with two exceptions. Up to `needed` pictures of one priority join whatever the deadlines of that
+    priority, never against those of a higher one. And a frame that could not meet its deadline even alone is late
+    whatever happens: it lets others join while that pays, but none of a lower priority.
     """
     taken, work = 0, NOTHING
     higher_ns = own_ns = float("inf")  # until when the batch must end, for higher priorities and for this one
@@ -85,10 +86,10 @@ def batch_size(
                     break
             bound_ns, is_late = _bound(candidate, now_ns, cost)
             more = work.plus(candidate.work)
-            if work.frames:
+            if work.pictures:
                 ends_ns = now_ns + cost(more)
-                free = more.frames <= needed(candidate.priority)
-                if work.frames >= limit or ends_ns > (
+                free = more.pictures <= needed(candidate.priority)
+                if more.pictures > limit or ends_ns > (
                     higher_ns if free else min(higher_ns, own_ns, bound_ns)
                 ):
                     break
@@ -128,7 +129,7 @@ class Load:
         self._demands[source] = _Demand(candidate.priority, every_ns, candidate.work, now_ns)
 
     def needed(self, priority: int, now_ns: int, cost: Cost) -> float:
-        """Frames in a batch that keeps up with all sources of at least `priority`, or, if less, pays."""
+        """Pictures in a batch that keeps up with all sources of at least `priority`, or, if less, pays."""
         there = [
             (1 / demand.every_ns, demand.work)
             for demand in self._demands.values()
@@ -136,7 +137,7 @@ class Load:
         ]
         if not there:
             return 0.0
-        rate = sum(frames for frames, _ in there)  # per ns
+        rate = sum(frames * work.pictures for frames, work in there)  # pictures per ns
         mean = Work(
             1,
             sum(frames * work.prompts for frames, work in there) / rate,
@@ -150,27 +151,27 @@ class Load:
 
 
 class Room:
-    """How many frames may go in at once: what the model says, less for a while after it ran out of memory."""
+    """How many pictures may go in at once: what the model says, less for a while after it ran out of memory."""
 
     def __init__(self, most: int) -> None:
         if most < 1:
-            raise ValueError(f"a batch has at least 1 frame, got {most}")
+            raise ValueError(f"a batch has at least 1 picture, got {most}")
         self._most = self.limit = most
         self._calm = 0
 
     def held(self) -> None:
-        """A batch was answered without trouble; after 16 of them in a row one frame more may go in."""
+        """A batch was answered without trouble; after 16 of them in a row one picture more may go in."""
         self._calm += 1
         if self._calm >= _CALM:
             self._calm, self.limit = 0, min(self._most, self.limit + 1)
 
     def shrink(self, fits: int) -> None:
-        """Memory ran out; `fits` is the most frames that went through."""
+        """Memory ran out; `fits` is the most pictures that went through."""
         self._calm, self.limit = 0, max(1, min(self.limit, fits))
 
 
 class Costs:
-    """What a batch costs: a fixed part, and one for each frame, prompt and megapixel; learned, never negative.
+    """What a batch costs: a fixed part, and one for each picture, prompt and megapixel; learned, never negative.
 
     A weighted least-squares fit to the newest batches, newer ones weighing more, with outliers weighted down (a
     first batch compiles, a machine hiccups). Where they say nothing, since all were of one size, half is taken
@@ -179,7 +180,7 @@ class Costs:
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float, float, float, float]] = deque(maxlen=_KEPT)
-        self._parts: _Vector | None = None  # ns: fixed, per frame, per prompt, per megapixel
+        self._parts: _Vector | None = None  # ns: fixed, per picture, per prompt, per megapixel
         self._new = 0  # batches seen since they were computed
 
     def observe(self, work: Work, took_ns: float) -> None:

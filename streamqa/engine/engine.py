@@ -1,8 +1,9 @@
 """The engine: take frames of several sources, ask the model everything due on them in one batch, emit answers.
 
-It decides nothing by itself: the schedule says what is due, `batching` how many frames go together, the gate what
-need not be asked, the answer kinds what a generation means, the window what the readings decide. What is left
-is to keep the account: one answer for every due question, also when the model fails.
+It decides nothing by itself: the schedule says what is due, `batching` how many frames go together, `views` which
+part of a frame a question sees, the gate what need not be asked, the answer kinds what a generation means, the
+window what the readings decide. What is left is to keep the account: one answer for every due question, also when
+the model fails, or when the frame is too old to be asked about.
 """
 
 from __future__ import annotations
@@ -10,24 +11,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, reduce
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import cache
+from typing import NamedTuple, Protocol
 
 from streamqa.capture.buffer import Choose, Offer
 from streamqa.engine.asking import Outcome, ask, lost
-from streamqa.engine.batching import NOTHING, Candidate, Costs, Load, Room, Work, batch_size
+from streamqa.engine.batching import Candidate, Costs, Load, Room, batch_size
 from streamqa.engine.flight import Flight
 from streamqa.engine.schedule import Schedule
 from streamqa.engine.tracks import Job, Stamps, Tracks
+from streamqa.engine.views import work_of
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
-from streamqa.types import Answer, Detail, Frame, Question, Request, utc_now
-
-if TYPE_CHECKING:
-    from streamqa.types import Image
+from streamqa.types import Answer, Frame, Question, Request, utc_now
 
 _LOOK_UP_S = 0.2  # how often an idle engine looks at its stop event
 
@@ -64,8 +63,7 @@ SYSTEM_CLOCKS = Clocks()
 class EngineSettings:
     """What can be chosen about an engine."""
 
-    max_frames: int | None = None  # with prompts, in one batch; None: as many as fit into the model's memory
-    details: Mapping[str, Detail] = field(default_factory=dict)  # by source; "full" where it is not named
+    max_frames: int | None = None  # pictures in one batch; None: as many as fit into the model's memory
     clocks: Clocks = SYSTEM_CLOCKS
     seed: int = 0  # of the change gate's audits
     patience_s: float = 4.0  # after a stop, until what is still in flight is reported as failed
@@ -79,10 +77,11 @@ DEFAULT_SETTINGS = EngineSettings()
 
 
 class _Batch(NamedTuple):
-    """What goes into the model together; jobs of which everything is reused send nothing."""
+    """What goes into the model together; jobs of which everything is reused or too old send nothing."""
 
     jobs: tuple[Job, ...]
-    requests: tuple[Request, ...]  # one for each job with prompts, in order
+    requests: tuple[Request, ...]  # those of all jobs, in order
+    most: int  # requests at once
     asked_ns: int
 
 
@@ -155,40 +154,32 @@ class Engine:
         """What `offers` ask for, up to the first that has to wait for an answer before it."""
         gated: set[str] = set()
         for frame, priority, live in offers:
-            due = self.schedule.peek(frame.source, frame.t_ns)
+            due = self.schedule.peek(frame)
             if not live and any(question.gate for question in due):
                 # What is reused must not depend on which frames happened to be there: a replay would differ.
                 if frame.source in gated or self._inside[frame.source]:
                     return
                 gated.add(frame.source)
             every_ns = min((question.every_ns for question in due), default=0)
-            work = _work(frame.image, self._detail(frame.source), len(due))
+            work = self._tracks.work(frame, due, now_ns)
             candidate = Candidate(priority, frame.received_ns + every_ns if live else None, work)
-            if live and due:
+            if live and work.prompts:
                 self._load.saw(frame.source, candidate, every_ns, now_ns)
             yield candidate
 
-    def _detail(self, source: str) -> Detail:
-        return self._settings.details.get(source, "full")
-
     def _planned(self, frames: Sequence[Frame]) -> _Batch:
         """Everything due on `frames`; from here on an answer is owed for each."""
+        now_ns = self._clocks.monotonic_ns()
         jobs = tuple(
-            self._tracks.plan(frame, due)
-            for frame in frames
-            if (due := self.schedule.due(frame.source, frame.t_ns))
+            self._tracks.plan(frame, due, now_ns) for frame in frames if (due := self.schedule.due(frame))
         )
         self._inside.update(job.frame.source for job in jobs)
-        requests = tuple(
-            Request(job.frame.image, prompts, self._detail(job.frame.source))
-            for job in jobs
-            if (prompts := job.prompts)
-        )
-        return _Batch(jobs, requests, self._clocks.monotonic_ns())
+        requests = tuple(request for job in jobs for request in job.requests)
+        return _Batch(jobs, requests, self._room.limit, self._clocks.monotonic_ns())
 
     def _answered(self, batch: _Batch) -> _Landing:
         """What the model says to a batch. The only part that may run on another thread: it changes nothing here."""
-        outcome = ask(self._model, batch.requests, self._clocks.monotonic_ns)
+        outcome = ask(self._model, batch.requests, self._clocks.monotonic_ns, batch.most)
         return _Landing(outcome, self._clocks.monotonic_ns(), self._clocks.utc())
 
     def _read(self, batch: _Batch, landing: _Landing) -> list[Answer]:
@@ -205,7 +196,7 @@ class Engine:
             self._metrics.frame_to_answer_seconds.observe(waited_ns / 1e9)
             if job.frame.captured_at and waited_ns > min(p.due.question.every_ns for p in job.plans):
                 self._metrics.deadlines_missed.labels(job.frame.source).inc()
-            answers += self._tracks.read(job, next(said) if job.prompts else (), stamps)
+            answers += self._tracks.read(job, [next(said) for _ in job.asked], stamps)
         return answers
 
     def _learn(self, batch: _Batch, landing: _Landing) -> None:
@@ -217,8 +208,7 @@ class Engine:
         if outcome.failed:
             self._metrics.model_errors.inc()
         else:
-            works = [_work(r.image, r.detail, len(r.prompts)) for r in batch.requests if r.image is not None]
-            self._costs.observe(reduce(Work.plus, works, NOTHING), took_ns)
+            self._costs.observe(work_of(batch.requests), took_ns)
             self._room.held()
         if outcome.fits is not None:
             self._room.shrink(outcome.fits)
@@ -241,8 +231,3 @@ class Engine:
         for batch in flight.abandon():
             outcome = lost(batch.requests, "stopped before the model had answered")
             self._hand_on([(batch, _Landing(outcome, self._clocks.monotonic_ns(), self._clocks.utc()))])
-
-
-def _work(image: Image, detail: Detail, prompts: int) -> Work:
-    height, width, _ = image.shape
-    return Work(1, prompts, 0.0 if detail == "fast" else min(1.0, height * width / 1e6))

@@ -1,16 +1,51 @@
 """What is due on a frame. Pure: a stream's clock is its frames, in integer nanoseconds.
 
 Tick k of a question is due at the first frame with `t_ns // every_ns >= k`; ticks of all questions lie on one
-grid from stream time 0, so questions share frames. Ticks that pass without a frame, those before a stream's
-first frame included, merge into the next answer, which reports them as `skipped`. So for each (question,
-source), after every frame: answers + skipped = ticks passed.
+grid from stream time 0, so questions share frames. Ticks that pass without an answer of their own, those before a
+stream's first frame included, merge into the next answer, which reports them: as `inactive` where the question was
+not to be asked then, since its source was paused or since it was outside of its hours, else as `skipped`. So for
+each (question, source), after every frame: answers + skipped + inactive = ticks passed.
+
+Hours are wall time. A tick's is the frame's `captured_at` less the stream time between the two; the newest tick is
+answered wherever the frame itself lies in the hours. A recording has no wall time, and its questions no hours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
-from streamqa.types import Due, Question
+from streamqa.hours import Hours
+from streamqa.types import Due, Frame, Question
+
+_Span: TypeAlias = tuple[int, int]  # of stream time, ns, the end excluded
+_US = timedelta(microseconds=1)
+
+
+@dataclass(slots=True, eq=False)
+class _Account:
+    """The ticks of one (question, source)."""
+
+    passed: int = 0
+    skipped: int = 0
+    inactive: int = 0
+    told_skipped: int = 0  # how many of these were handed out with a `Due`
+    told_inactive: int = 0
+
+    def pass_on(self, until: int, active: int) -> None:
+        """Ticks before `until` have passed without an answer, `active` of them when there should have been one."""
+        self.skipped += active
+        self.inactive += until - self.passed - active
+        self.passed = until
+
+    def answer(self, question: Question) -> Due:
+        """One more tick has passed, and is answered."""
+        due = Due(question, self.passed, self.skipped - self.told_skipped, self.inactive - self.told_inactive)
+        self.passed += 1
+        self.told_skipped, self.told_inactive = self.skipped, self.inactive
+        return due
 
 
 class Schedule:
@@ -19,45 +54,94 @@ class Schedule:
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = tuple(questions)
         self._asked: dict[str, tuple[Question, ...]] = {}  # source -> its questions
-        self._passed: dict[tuple[str, str], int] = {}  # (question id, source) -> ticks passed
-        self._skipped: dict[tuple[str, str], int] = {}
+        self._accounts: dict[tuple[str, str], _Account] = {}  # (question id, source)
 
-    def due(self, source: str, t_ns: int) -> tuple[Due, ...]:
-        """The questions that come due on a frame of `source` at stream time `t_ns`, in their given order.
+    def due(self, frame: Frame) -> tuple[Due, ...]:
+        """The questions that come due on `frame`, in their given order.
 
-        Whoever calls owes one answer, of whatever state, for each. A frame that is not later than the one
-        before it makes nothing due.
+        Whoever calls owes one answer, of whatever state, for each. A frame that is not later than the one of its
+        source before it makes nothing due.
         """
         found = []
-        for question in self._of(source):
-            key = (question.id, source)
-            tick, passed = t_ns // question.every_ns, self._passed.get(key, 0)
-            if tick < passed:
+        for question in self._of(frame.source):
+            account = self._account(question.id, frame.source)
+            tick = frame.t_ns // question.every_ns
+            if tick < account.passed:
                 continue
-            skipped = tick - passed
-            self._passed[key] = tick + 1
-            self._skipped[key] = self._skipped.get(key, 0) + skipped
-            found.append(Due(question, tick, skipped))
+            is_due = _is_active(question, frame)
+            until = tick if is_due else tick + 1
+            account.pass_on(until, _active_ticks(question, frame, account.passed, until))
+            if is_due:
+                found.append(account.answer(question))
         return tuple(found)
 
-    def peek(self, source: str, t_ns: int) -> tuple[Question, ...]:
+    def peek(self, frame: Frame) -> tuple[Question, ...]:
         """The questions that would come due on that frame; nothing is owed for them."""
         return tuple(
             question
-            for question in self._of(source)
-            if t_ns // question.every_ns >= self._passed.get((question.id, source), 0)
+            for question in self._of(frame.source)
+            if frame.t_ns // question.every_ns >= self.passed(question.id, frame.source)
+            and _is_active(question, frame)
         )
 
     def passed(self, question_id: str, source: str) -> int:
         """Ticks of the question that have passed on `source` up to its newest frame; 0 where none has."""
-        return self._passed.get((question_id, source), 0)
+        return self._account(question_id, source).passed
 
     def skipped(self, question_id: str, source: str) -> int:
-        """How many of these merged into a later answer; the others each have an answer of their own."""
-        return self._skipped.get((question_id, source), 0)
+        """How many of these should have been answered, and merge into a later answer."""
+        return self._account(question_id, source).skipped
+
+    def inactive(self, question_id: str, source: str) -> int:
+        """How many of these were not to be answered; each other one has an answer of its own."""
+        return self._account(question_id, source).inactive
+
+    def _account(self, question_id: str, source: str) -> _Account:
+        return self._accounts.setdefault((question_id, source), _Account())
 
     def _of(self, source: str) -> tuple[Question, ...]:
         """The questions asked of `source`."""
         if source not in self._asked:
             self._asked[source] = tuple(q for q in self._questions if q.asks(source))
         return self._asked[source]
+
+
+def _is_active(question: Question, frame: Frame) -> bool:
+    """Whether the frame lies in the question's hours."""
+    return question.when is None or frame.captured_at is None or question.when.active(frame.captured_at)
+
+
+def _active_ticks(question: Question, frame: Frame, first: int, until: int) -> int:
+    """How many of the ticks from `first` to before `until`, none after `frame`, were to be answered.
+
+    By arithmetic over stretches: a year's outage is as quick as a second's, but for a step for each of its days.
+    """
+    if first >= until:
+        return 0
+    every = question.every_ns
+    spans: Iterable[_Span] = [(first * every, until * every)]
+    if question.when is not None and frame.captured_at is not None:
+        spans = _hours(question.when, frame.captured_at, frame.t_ns, first * every)
+    # Tick k lies in [begin, end) where ceil(begin / every) <= k < ceil(end / every).
+    bounds = ((-(-begin // every), -(-end // every)) for begin, end in _without(spans, frame.pauses))
+    return sum(max(0, min(end, until) - max(begin, first)) for begin, end in bounds)
+
+
+def _hours(hours: Hours, at: datetime, t_ns: int, since_ns: int) -> Iterator[_Span]:
+    """The active stretches of stream time from `since_ns` to `t_ns`, at which the wall's time is `at`."""
+    at = at.astimezone(UTC)
+    since = at - ((t_ns - since_ns) // 1000 + 1) * _US
+    for begin, end in hours.stretches(since, at + _US):
+        yield t_ns + (begin - at) // _US * 1000, t_ns + (end - at) // _US * 1000
+
+
+def _without(spans: Iterable[_Span], holes: Sequence[_Span]) -> Iterator[_Span]:
+    """What is left of `spans` outside of `holes`; both are in order."""
+    for begin, end in spans:
+        for hole_begin, hole_end in holes:
+            if hole_begin < end and begin < hole_end:
+                if begin < hole_begin:
+                    yield begin, hole_begin
+                begin = hole_end
+        if begin < end:
+            yield begin, end

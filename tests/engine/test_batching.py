@@ -12,7 +12,7 @@ SECOND = 1_000_000_000
 
 
 def cost(fixed_s: float, frame_s: float, prompt_s: float = 0.0) -> Cost:
-    return lambda work: (fixed_s + work.frames * frame_s + work.prompts * prompt_s) * SECOND
+    return lambda work: (fixed_s + work.pictures * frame_s + work.prompts * prompt_s) * SECOND
 
 
 def due(in_s: float | None, priority: int = 0, prompts: int = 1) -> Candidate:

@@ -64,7 +64,7 @@ def test_an_answer_names_its_frame_its_time_and_its_model() -> None:
         "arrival",
     )
     assert (answer.answered_at, answer.model) == (NOON, "scripted@1")
-    assert (answer.queue_ms, answer.model_ms, answer.total_ms) == (20, 20, 40)
+    assert (answer.queue_ms, answer.model_ms, answer.total_ms) == (40, 20, 60)
     assert (answer.skipped, answer.changed) == (2, True)
     assert (answer.decision.value, answer.reading.value, answer.reading.state) == (True, True, "ok")
 

@@ -194,7 +194,7 @@ def test_memory_that_ran_out_is_remembered_and_slowly_forgotten() -> None:
 # what the engine hands on
 
 
-def test_each_source_has_its_detail() -> None:
+def test_each_frame_has_its_detail() -> None:
     seen: dict[int, str] = {}
 
     class Looking(ScriptedModel):
@@ -207,9 +207,8 @@ def test_each_source_has_its_detail() -> None:
         Looking(lambda image, prompt: True),
         lambda _: None,
         Metrics(),
-        EngineSettings(details={"b": "fast"}),
     )
-    engine.step([make_frame("a", fill=1), make_frame("b", fill=2)])
+    engine.step([make_frame("a", fill=1), make_frame("b", fill=2, detail="fast")])
     assert seen == {1: "full", 2: "fast"}
 
 
