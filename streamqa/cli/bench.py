@@ -106,10 +106,11 @@ def gate(
 @app.command("capture")
 def capture(
     part: Annotated[
-        list[str] | None, typer.Option(help="recorded; may be given again; default: all parts")
+        list[str] | None, typer.Option(help="recorded, live or cameras; may be given again; default: all")
     ] = None,
     seconds: Annotated[float, typer.Option(min=2, max=120, help="Of each clip and of each run")] = 20.0,
-    rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 3,
+    cameras: Annotated[int, typer.Option(min=1, max=100, help="How many at once, in that part")] = 16,
     clips: Annotated[
         Path | None, typer.Option(help="A folder to keep the clips in; making them takes two minutes")
     ] = None,
@@ -117,10 +118,13 @@ def capture(
     as_table: Annotated[bool, typer.Option("--table", help="The result as a Markdown table")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
 ) -> None:
-    """Measure what capture costs: a frame per second of recordings, against `ffmpeg` decoding all of them."""
+    """Measure what a frame per second of recordings and of cameras costs, against `ffmpeg` decoding everything.
+
+    Takes about seven minutes, without the clips; no model is asked.
+    """
     from streamqa.bench.capture import PARTS, Settings, markdown, measure
 
-    result = measure(Settings(tuple(part or PARTS), seconds, rounds, clips), _progress)
+    result = measure(Settings(tuple(part or PARTS), seconds, rounds, cameras, clips), _progress)
     if as_table:
         _keep(result, out)
         typer.echo(markdown(result))

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from streamqa.bench import capture_live
 from streamqa.bench.capture import Settings, markdown, measure
-from streamqa.bench.capture_clips import RECORDED
+from streamqa.bench.capture_clips import LIVE, RECORDED
+from streamqa.bench.capture_live import Plan, Row, Run
 from streamqa.errors import ConfigError
 
 
@@ -15,7 +17,7 @@ def test_settings_are_checked(wrong: dict[str, object]) -> None:
 
 
 def test_a_small_run_has_every_figure_and_a_table(tmp_path: Path) -> None:
-    settings = Settings(("recorded",), 2.0, 1, tmp_path / "clips", (160, 96))
+    settings = Settings(("recorded",), 2.0, 1, 1, tmp_path / "clips", (160, 96))
     result = json.loads(json.dumps(measure(settings, lambda _: None)))
     figures = {row["name"]: row for row in result["figures"]}
     for kind in RECORDED:
@@ -31,3 +33,31 @@ def test_a_small_run_has_every_figure_and_a_table(tmp_path: Path) -> None:
     assert len(rows) == len(RECORDED)
     assert all(row.endswith("| 2 of 2 |") for row in rows)
     assert len(list((tmp_path / "clips").iterdir())) == len(RECORDED)
+
+
+def test_what_is_asked_of_cameras_and_how_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real cameras are in the test of `capture_live`."""
+    plans: list[Plan] = []
+
+    def seen(plan: Plan, _: object) -> Row:
+        plans.append(plan)
+        run = Run(2.0, plan.cameras * 0.1, 0.5, (20.0, 600.0), (1.0, 2.0), ("rtcp",), 0, ())
+        return Row(plan.kind, plan.cameras, (run,), (0.5,))
+
+    monkeypatch.setattr(capture_live, "measure", seen)
+    settings = Settings(("live", "cameras"), 2.0, 1, 3, tmp_path, (160, 96))
+    result = json.loads(json.dumps(measure(settings, lambda _: None)))
+    assert [(plan.kind.name, plan.cameras) for plan in plans] == [
+        *((kind.name, 1) for kind in LIVE),
+        ("live-720", 3),
+    ]
+    assert all(plan.clip.exists() and plan.seconds == 2 for plan in plans)
+    figures = {row["name"]: row for row in result["figures"]}
+    for kind in LIVE:
+        ratio = figures[f"live, {kind.label}: of the baseline's CPU"]
+        assert (ratio["value"], ratio["target"]) == (0.1, "<= 0.2")
+    late = figures[f"3 cameras, {LIVE[1].label}: frames later than half a slide"]
+    assert (late["value"], late["reached"]) == (1, False)
+    assert markdown(result).splitlines()[-1] == (
+        "| 3 × 720p30 H.264, GOP 30 | 0.10 | 0.15 | 0.25 | 310, 594, 600 | 1 of 2 | 0 |"
+    )

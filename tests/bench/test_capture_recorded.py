@@ -48,10 +48,10 @@ def test_a_clip_of_references_only_has_no_target() -> None:
 
 def test_the_baseline_is_one_thread_of_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    command = ffmpeg_command(Path("a.mp4"), 5)
+    command = ffmpeg_command(Path("a.mp4"))
     assert command is not None
     assert command[0] == "/usr/bin/ffmpeg"
-    assert " ".join(command).endswith("-threads 1 -t 5 -i a.mp4 -f null -")
+    assert " ".join(command).endswith("-threads 1 -i a.mp4 -f null -")
     assert baseline_name().startswith("ffmpeg")
 
 
@@ -62,7 +62,8 @@ def test_a_small_run_has_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (found,), imports = measure({KIND: make_clip(tmp_path, KIND, 2.2)}, 1, told.append)
     assert len(imports) == len(found.ours) == len(found.baseline) == 1
     assert 0 < found.ours[0] < found.ours_whole[0]
-    assert found.baseline == found.pyav
+    assert found.baseline[0] > 0
+    assert found.pyav[0] > 0
     assert found.exact == Exactness(3, 3, 3, 0)
     assert "no ffmpeg here" in baseline_name()
     assert baseline_name() in told[-1]
