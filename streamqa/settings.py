@@ -238,7 +238,10 @@ class QuestionConfig(Strict):
         None, description="take over the last answer while the picture has not changed; absent: always ask"
     )
     zone: ZoneIn | None = Field(None, description=f"{_ZONE_HELP}; of the source's zone, where it has one")
-    when: When | None = Field(None, description="active hours, such as 22:00-06:00 Europe/Rome; live sources")
+    when: When | None = Field(
+        None,
+        description="active hours, such as 22:00-06:00 Europe/Rome; recordings have no wall time and ignore it",
+    )
     max_age: IntervalNs | None = Field(
         None, description="live: a frame older than this is answered as stale; absent: two slides"
     )

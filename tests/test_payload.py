@@ -72,6 +72,15 @@ def test_an_unsure_answer_on_a_recording() -> None:
     assert (payload["captured_at"], payload["clock"]) == (None, "media")
 
 
+def test_a_stale_answer_and_the_ticks_in_which_nothing_was_to_be_asked() -> None:
+    reading = Reading(None, None, "stale", "too_old")
+    decision = Decision(None, None, "stale", "too_old", 0, 1, 0)
+    payload = record_payload(replace(ANSWER, reading=reading, decision=decision, skipped=2, inactive=3600))
+    assert (payload["state"], payload["reason"], payload["value"]) == ("stale", "too_old", None)
+    assert payload["reading"] == {"value": None, "confidence": None, "state": "stale"}
+    assert (payload["skipped"], payload["inactive"]) == (2, 3600)
+
+
 @pytest.mark.parametrize(
     ("value", "plain"),
     [

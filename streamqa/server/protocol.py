@@ -172,6 +172,9 @@ def _question(question: Question) -> dict[str, Any]:
         "decide": question.decide,
         "sources": None if question.sources is None else list(question.sources),
         "choices": list(question.choices),
+        "zone": None if question.zone is None else [[corner.x, corner.y] for corner in question.zone.corners],
+        "when": None if question.when is None else str(question.when),
+        "max_age_s": question.age_limit_ns / NS_PER_S,
     }
 
 

@@ -136,6 +136,7 @@ def test_an_overload_is_shared_fairly(fixed_s: float, frame_s: float, seed: int)
     world = World(watched, fixed_s, frame_s, seed=seed).run(max(200, 30 * 20 * frame_s))
     assert lost(world, watched) > 0.1
     assert spread(world, watched) < 0.1
+    assert {answer.reading.state for answer in world.answers} == {"ok"}  # late ones merge, none goes stale
 
 
 def test_faster_cameras_and_more_questions_do_not_get_more_turns() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamqa.errors import ProtocolError
+from streamqa.hours import parse_hours
 from streamqa.server.protocol import (
     MAX_SEQ,
     Backlog,
@@ -29,7 +30,7 @@ from streamqa.server.protocol import (
     parse,
     wall,
 )
-from streamqa.types import ModelInfo, Question
+from streamqa.types import ModelInfo, Point, Question, Zone
 
 NOW = wall(datetime(2026, 11, 22, 2, 22, 34, 120_400, tzinfo=UTC))
 
@@ -102,13 +103,17 @@ def test_any_message_is_understood_or_refused_by_the_rules(data: str | bytes) ->
 
 def test_every_message_that_is_sent() -> None:
     model = ModelInfo("tiny", "1", "cpu", "float32", frozenset({"query", "point"}), note="synthetic")
-    question = Question("q", "Why?", "choice", 5 * 10**8, sources=("gate",), choices=("a", "b"))
+    zone = Zone((Point(0.5, 0), Point(1, 0), Point(1, 1)))
+    question = Question("q", "Why?", "choice", 5 * 10**8, sources=("gate",), choices=("a", "b"),
+                        zone=zone, when=parse_hours("22:00-06:00 Europe/Rome"))  # fmt: skip
     hello = Hello(epoch="e", first_seq=1, last_seq=4, at=NOW, **about(["gate"], [question], model))
     assert json.loads(hello.json_text()) == {
         "type": "hello", "protocol": 1, "epoch": "e", "first_seq": 1, "last_seq": 4,
         "sources": [{"id": "gate"}],
         "questions": [{"id": "q", "ask": "Why?", "kind": "choice", "every_s": 0.5, "window_s": 0.0,
-                       "decide": "latest", "sources": ["gate"], "choices": ["a", "b"]}],
+                       "decide": "latest", "sources": ["gate"], "choices": ["a", "b"],
+                       "zone": [[0.5, 0], [1, 0], [1, 1]], "when": "22:00-06:00 Europe/Rome",
+                       "max_age_s": 1.0}],
         "model": {"name": "tiny", "revision": "1", "device": "cpu", "dtype": "float32",
                   "tasks": ["point", "query"], "note": "synthetic"},
         "at": "2026-11-22T02:22:34.120Z",
