@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image as Pillow
 
 from streamqa.cli.ask import _choose, name_sources
 from streamqa.config import parse_config
@@ -38,6 +39,20 @@ def test_the_sample_clip_is_answered_truly_frame_for_frame() -> None:
         right = sum(true == said for true, said in scored) / len(scored)
         assert right >= 0.97, f"{question}: {right:.1%} of {len(scored)}"
     assert [answer["seq"] for answer in answers] == sorted(answer["seq"] for answer in answers)
+
+
+def test_a_folder_is_a_recording_and_what_is_damaged_in_it_is_told(tmp_path: Path) -> None:
+    for number in range(3):
+        Pillow.new("RGB", (64, 48), (number * 100,) * 3).save(tmp_path / f"{number}.png")
+    asked = ("-q", "Is the gate open?", "--kind", "yes_no", "--model", "tiny", "--every-answer")
+    whole = streamqa("ask", str(tmp_path), *asked)
+    assert whole.returncode == 0, whole.stderr
+    assert [json.loads(line)["t_s"] for line in whole.stdout.splitlines()] == [0.0, 1.0, 2.0]
+    (tmp_path / "1.png").write_text("no image")
+    damaged = streamqa("ask", str(tmp_path), *asked)
+    assert damaged.returncode == 3
+    assert [json.loads(line)["t_s"] for line in damaged.stdout.splitlines()] == [0.0, 2.0]
+    assert f"streamqa: {tmp_path}: 1 of 3 files damaged: 1.png: not a JPEG" in damaged.stderr
 
 
 def test_only_changes_are_printed_unless_everything_is_asked_for() -> None:
