@@ -11,6 +11,7 @@ from streamqa.capture.source import SourceSpec
 from streamqa.durations import format_duration
 from streamqa.types import NS_PER_S
 
+_LOCAL = ("file", "folder", "webcam", "scene")  # all others are streams from elsewhere
 _SMALL = (1280, 720)
 _FINER = 1.25  # a picture this much larger than what the model sees of it has detail that is lost
 
@@ -49,7 +50,7 @@ def _settings(spec: SourceSpec, probe: Probe, every_ns: int | None) -> list[str]
 def _decoding(probe: Probe, every_ns: int | None) -> list[str]:
     """What a stream costs. Of a recording no more is decoded than it takes, whatever its owner does."""
     gop_s = probe.facts.gop_s
-    if not probe.live or probe.kind not in ("rtsp", "http"):
+    if not probe.live or probe.kind in _LOCAL:
         return []
     sentences = []
     if gop_s is not None and every_ns is not None:
@@ -69,8 +70,8 @@ def _decoding(probe: Probe, every_ns: int | None) -> list[str]:
 def _times(probe: Probe) -> list[str]:
     if probe.clock == "arrival" and probe.kind == "rtsp":
         return ["no sender reports so far: times are arrival times, later than the capture"]
-    if probe.clock == "arrival" and probe.kind == "http":
-        return ["times are arrival times: http carries no others"]
+    if probe.clock == "arrival" and probe.kind not in _LOCAL:
+        return [f"times are arrival times: {probe.kind} carries no others"]
     return ["variable frame rate: sampled by time, so nothing is lost"] if probe.uneven else []
 
 

@@ -19,13 +19,14 @@ _LISTEN_S = 6.0  # to a stream: sender reports come every 5 s, and some cameras'
 _GLANCE_S = 1.0  # at what has no keyframes, and at a recording
 _EVEN = 50  # pictures one after the other, whose spacing is looked at
 _FEWEST = 10
+_SECURE = {"rtsps": "rtsp", "https": "http", "rtmps": "rtmp"}
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What a source said of itself. What is not known is empty."""
 
-    kind: str  # rtsp, http, file, folder, webcam, scene
+    kind: str  # file, folder, webcam, scene, or the scheme of a stream, without the s of a secure one
     live: bool = False
     facts: SourceFacts = field(default_factory=SourceFacts)  # the size is that of the upright picture
     clock: Clock | None = None  # the best that was seen
@@ -38,7 +39,8 @@ class Probe:
 def kind_word(url: str) -> str:
     """What people call a source of that URL."""
     if "://" in url:
-        return url.partition(":")[0].lower().replace("rtsps", "rtsp").replace("https", "http")
+        scheme = url.partition(":")[0].lower()
+        return _SECURE.get(scheme, scheme)
     kind = kind_of(url)
     return "folder" if kind == "video" and os.path.isdir(url) else "file" if kind == "video" else kind
 

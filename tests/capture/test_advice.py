@@ -52,7 +52,9 @@ def test_where_times_come_from() -> None:
     assert "no sender reports so far: times are arrival times" in said(
         CAMERA, replace(LIVE, clock="arrival"), 2
     )
-    assert "times are arrival times" in said(CAMERA, replace(LIVE, clock="arrival", kind="http"), 2)
+    for kind in ("http", "rtmp"):
+        words = f"times are arrival times: {kind} carries no others"
+        assert words in said(CAMERA, replace(LIVE, clock="arrival", kind=kind), 2)
     assert "arrival" not in said(SourceSpec("w", "webcam:0"), replace(LIVE, clock="arrival", kind="webcam"))
     assert said(SourceSpec("c", "c.mp4"), replace(CLIP, uneven=True)) == (
         "variable frame rate: sampled by time, so nothing is lost"

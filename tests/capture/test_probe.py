@@ -192,6 +192,8 @@ def test_a_scene_is_read(clip: Path) -> None:
         ("rtsp://h/x", "rtsp"),
         ("RTSPS://h/x", "rtsp"),
         ("https://h/x.m3u8", "http"),
+        ("rtmps://h/x", "rtmp"),
+        ("srt://h:1", "srt"),
         ("webcam:0", "webcam"),
         ("/dev/video0", "webcam"),
         ("scene:gate", "scene"),
