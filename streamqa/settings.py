@@ -98,6 +98,7 @@ ZoneIn = Annotated[
 _WEBCAM = (r"webcam:|/dev/video", "webcams")
 _ONLY_OF = {  # setting -> the URLs on which it has an effect, and what these are
     "transport": (r"rtsps?://", "rtsp:// sources"),
+    "tls_verify": (r"(rtsp|http|rtmp)s://", "rtsps://, https:// and rtmps:// sources"),
     "size": _WEBCAM,
     "fps": _WEBCAM,
     "fourcc": _WEBCAM,
@@ -155,6 +156,9 @@ class SourceConfig(_Short):
         None, description="cameras: identical pictures for so long are reported as frozen (30s); or off"
     )
     transport: Literal["tcp", "udp"] = Field("tcp", description="rtsp: how the pictures come")
+    tls_verify: bool = Field(
+        True, description="rtsps, https, rtmps: refuse a certificate that nobody vouches for; false: take any"
+    )
     hwaccel: Literal["auto", "cuda", "vaapi", "off"] = Field(
         "off", description="decode on a GPU where it can; falls back to the CPU, and says so"
     )

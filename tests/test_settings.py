@@ -70,3 +70,12 @@ def test_settings_of_one_kind_of_source() -> None:
             SourceConfig.model_validate({"url": "rtsp://h/a", key: value})
     with pytest.raises(ValidationError, match="transport has an effect on rtsp"):
         SourceConfig.model_validate({"url": "webcam:0", "transport": "tcp"})
+
+
+def test_certificates_matter_where_there_are_some() -> None:
+    assert SourceConfig.model_validate("rtsps://h/a").tls_verify
+    for scheme in ("rtsps", "HTTPS", "rtmps"):
+        source = SourceConfig.model_validate({"url": f"{scheme}://h/a", "tls_verify": False})
+        assert not source.tls_verify
+    with pytest.raises(ValidationError, match="tls_verify has an effect on rtsps"):
+        SourceConfig.model_validate({"url": "rtsp://h/a", "tls_verify": False})

@@ -6,14 +6,18 @@ the context of one of ours; only the operating system's word for an error (`stre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+import time
 from typing import TypeAlias
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
+from streamqa.capture.diagnosis import certificate_problem, name_problem
+from streamqa.capture.links import Link, address_of, protocol_of
 from streamqa.errors import SourceError, SourceRefused, SourceUnavailable
 
 # Decoders that read any bytes as pictures of text: a file `notes.txt` would be a video without this.
@@ -30,6 +34,15 @@ _NO = {
     av.error.PermissionError: "permission denied; make it readable for this user",
     av.error.FileNotFoundError: "no such file; check the path",
 }
+_NOT_NOW = {
+    errno.ECONNREFUSED: "connection refused; is it on, and is the port right?",
+    errno.EHOSTUNREACH: "no way to its address; is it on, and in this network?",
+    errno.ENETUNREACH: "no way to its network; check this machine's network and the address",
+    errno.ECONNRESET: "it closed the connection; is it busy, or restarting?",
+    errno.EPIPE: "it closed the connection; is it busy, or restarting?",
+    errno.EPROTONOSUPPORT: "it does not send by this transport; set transport: tcp, or udp",
+    errno.EIO: "the connection failed or broke; is it on, and is the URL right?",
+}
 
 
 def explain(error: FFmpegError, name: str, timeout_s: float | None) -> SourceError:
@@ -39,45 +52,49 @@ def explain(error: FFmpegError, name: str, timeout_s: float | None) -> SourceErr
             return SourceRefused(f"{name}: {words}")
     if isinstance(error, av.error.HTTPClientError):
         return SourceRefused(f"{name}: the server refuses: {error.strerror}; check the URL")
-    if isinstance(error, av.error.ConnectionRefusedError):
-        return SourceUnavailable(f"{name}: connection refused; is it on, and is the port right?")
     if isinstance(error, _TIMEOUTS):
-        waited = "" if timeout_s is None else f" for {timeout_s:g} s"
-        return SourceUnavailable(f"{name}: no data{waited}; is it reachable?")
+        return _no_data(name, timeout_s)
+    if error.errno in _NOT_NOW:
+        return SourceUnavailable(f"{name}: {_NOT_NOW[error.errno]}")
+    if isinstance(error, av.error.InvalidDataError):
+        return SourceUnavailable(f"{name}: what it sends is no video that FFmpeg knows; check the URL")
     return SourceUnavailable(f"{name}: {error.strerror or type(error).__name__}")
 
 
-def timeouts(url: str, timeout_s: float) -> dict[str, str]:
-    """FFmpeg's options that bound every wait.
-
-    `timeout` (µs) is the only one that bounds RTSP reads, at twice its value; `stimeout` and `rw_timeout` are
-    ignored there without a word (measured). HTTP has `rw_timeout`, and PyAV's own timeout for servers that trickle.
-    """
-    microseconds = str(int(timeout_s * 1e6))
-    if url.lower().startswith("rtsp"):
-        return {"rtsp_transport": "tcp", "timeout": microseconds}
-    return {"rw_timeout": microseconds}
-
-
 def open_input(
-    target: str, name: str, *, options: Mapping[str, str] | None = None, timeout_s: Timeout = None
+    target: str,
+    name: str,
+    *,
+    link: Link | None = None,
+    timeout_s: Timeout = None,
+    hwaccel: HWAccel | None = None,
 ) -> tuple[InputContainer, VideoStream]:
     """Open `target`; return the container, which the caller closes, and the video stream to decode.
 
     One decoder thread: more cost 10 to 25 % of CPU and, when a packet is damaged, the pictures in flight.
-    `timeout_s` is PyAV's own timeout, for opening and for each read, or one for each; it costs the GIL now and then.
+    A URL of the network needs a `link`, which bounds every wait. `timeout_s`, for files, is PyAV's own timeout, for
+    opening and for each read, or one for each. Looking up a name is bounded by the system's resolver alone.
 
     Raises:
         SourceRefused, SourceUnavailable: in one line that starts with `name`.
     """
     failure: SourceError
+    options: dict[str, str] = {}
+    if link is not None:
+        options, timeout_s = link.options(target), link.own_timeout_s(target)
+    began_s = time.monotonic()
     try:
         # A damaged file's metadata need not be UTF-8; nobody reads them here.
         container = av.open(
-            target, "r", options=dict(options or {}), timeout=timeout_s, metadata_errors="replace"
+            target, "r", options=options, timeout=timeout_s, metadata_errors="replace", hwaccel=hwaccel
         )
     except FFmpegError as error:
-        failure = explain(error, name, timeout_s[0] if isinstance(timeout_s, tuple) else timeout_s)
+        took_s = time.monotonic() - began_s
+        failure = (
+            explain(error, name, timeout_s[0] if isinstance(timeout_s, tuple) else timeout_s)
+            if link is None
+            else _why_no_link(error, name, target, link, took_s)
+        )
     else:
         stream = _video_stream(container)
         if stream is not None:
@@ -89,6 +106,30 @@ def open_input(
             f"{name}: no video in it, only {' and '.join(found) or 'nothing'}; give a video"
         )
     raise failure  # outside of the except block: with no context that holds the URL
+
+
+def _no_data(name: str, timeout_s: float | None) -> SourceError:
+    waited = "" if timeout_s is None else f" for {timeout_s:g} s"
+    return SourceUnavailable(f"{name}: no data{waited}; is it reachable?")
+
+
+def _why_no_link(error: FFmpegError, name: str, url: str, link: Link, took_s: float) -> SourceError:
+    """What `error` means for a URL that could not be opened within `took_s`.
+
+    FFmpeg says "Invalid data" when an RTSP server was silent until the timeout, and "Input/output error" for a silent
+    TLS server, an unknown host and a certificate that is not trusted alike (measured).
+    """
+    vague = isinstance(error, av.error.InvalidDataError) or error.errno == errno.EIO
+    if vague and took_s >= link.timeout_s:
+        return _no_data(name, link.timeout_s)
+    address, protocol = address_of(url), protocol_of(url)
+    if error.errno == errno.EIO and address is not None and protocol is not None:
+        problem = name_problem(name, *address)
+        if problem is None and protocol.tls and link.tls_verify:
+            problem = certificate_problem(name, *address, link.timeout_s)
+        if problem is not None:
+            return problem
+    return explain(error, name, link.timeout_s)
 
 
 def _video_stream(container: InputContainer) -> VideoStream | None:

@@ -35,6 +35,7 @@ class SourceSpec:
     masks: tuple[Box, ...] = ()  # blacked out before anybody sees them, in units of the whole picture
     when: Hours | None = None  # live: paused outside of these
     transport: str = "tcp"  # RTSP: "tcp" or "udp"
+    tls_verify: bool = True  # rtsps, https, rtmps: refuse a server whose certificate cannot be trusted
     hwaccel: str = "off"  # "auto", "cuda", "vaapi" or "off"
     size: tuple[int, int] | None = None  # webcams: width and height to ask for
     fps: float | None = None  # webcams: frames per second to ask for
@@ -117,7 +118,7 @@ KINDS: dict[str, str] = {
     "folder": "streamqa.capture.folder:make",
 }
 
-_SCHEMES = {"rtsp": "video", "rtsps": "video", "http": "video", "https": "video"}
+_SCHEMES = dict.fromkeys(("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "srt"), "video")
 # Up to the last @ before a slash, or, where a password itself holds a slash, up to the last @ of the word:
 # hiding a little too much of a message is better than half a password. Some cameras take it in the query.
 _CREDENTIALS = re.compile(r"//(?:[^/\s]*|[^/@\s]*:\S*|[^/@\s]*:[^/\n]*)@")

@@ -12,8 +12,10 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from streamqa.capture.decoder import Decoder
-from streamqa.capture.ffmpeg import explain, open_input, timeouts
+from streamqa.capture.ffmpeg import explain, open_input
+from streamqa.capture.hardware import Hardware, choose
 from streamqa.capture.images import Images
+from streamqa.capture.links import Link
 from streamqa.capture.source import Picture, SourceFacts, redact
 from streamqa.errors import SourceError, SourceUnavailable
 from streamqa.types import utc_now
@@ -27,11 +29,24 @@ class StreamSource:
 
     is_live = True
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
-        """`timeout_s`: without data for so long (FFmpeg: up to twice), the connection is given up."""
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        transport: str = "tcp",
+        tls_verify: bool = True,
+        hwaccel: str = "off",
+    ) -> None:
+        """`timeout_s`: without data for so long (FFmpeg: up to twice), the connection is given up.
+
+        The others are as in `SourceSpec`.
+        """
         self._url = url
         self._name = redact(url)
-        self._timeout_s = timeout_s
+        self._link = Link(timeout_s, transport, tls_verify)
+        self._hwaccel = hwaccel
+        self._hardware = Hardware()
         self._rtsp = url.lower().startswith("rtsp")
         self._container: InputContainer | None = None
         self._decoder: Decoder | None = None
@@ -48,9 +63,10 @@ class StreamSource:
             SourceUnavailable: not there now.
         """
         self.close()
-        options = timeouts(self._url, self._timeout_s)
-        timeout_s = None if self._rtsp else self._timeout_s
-        self._container, stream = open_input(self._url, self._name, options=options, timeout_s=timeout_s)
+        chosen = choose(self._hwaccel)
+        self._container, stream = open_input(self._url, self._name, link=self._link, hwaccel=chosen.accel)
+        context = stream.codec_context
+        self._hardware = chosen.after_open(context.name, context.is_hwaccel)
         self._opened_ns = time.monotonic_ns()
         self._decoder = Decoder(self._container, stream, self._arrival, read_errors=1)
         self._decoder.doubt()  # what is predicted from pictures before ours is smeared
@@ -96,6 +112,6 @@ class StreamSource:
     def _ending(self) -> SourceError:
         error = self._decoder.read_error if self._decoder is not None else None
         if error is not None:
-            return explain(error, self._name, self._timeout_s)
+            return explain(error, self._name, self._link.timeout_s)
         # FFmpeg ends a stream without error when the server dies: measured for TCP and UDP.
         return SourceUnavailable(f"{self._name}: the stream ended")

@@ -13,8 +13,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streamqa.capture.decoder import Decoder, media_clock
-from streamqa.capture.ffmpeg import open_input, timeouts
+from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.images import Images
+from streamqa.capture.links import Link
 from streamqa.capture.pace import Realtime
 from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec, redact
 from streamqa.capture.stream import TIMEOUT_S, StreamSource
@@ -22,21 +23,22 @@ from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnava
 
 _FILE_READ_ERRORS = 100
 _OPEN_FILE_S = 30.0
+_LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "srt")
 _RECORDED = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".wmv"}
 
 
 def make(spec: SourceSpec) -> Source:
     """The source for a path or a URL: a recording, a recording played live, or a live stream.
 
-    At pace "fast" a URL that is no RTSP is a recording whatever its name, e.g. a whole HLS playlist.
+    At pace "fast" an http URL is a recording whatever its name, e.g. a whole HLS playlist.
     """
-    scheme = urlsplit(spec.url).scheme.lower() if "://" in spec.url else ""
-    if scheme in ("rtsp", "rtsps"):
-        return StreamSource(spec.url)
+    scheme = spec.url.partition("://")[0].lower() if "://" in spec.url else ""
     recorded = spec.pace == "fast" or os.path.splitext(urlsplit(spec.url).path)[1].lower() in _RECORDED
-    if scheme and not recorded:
-        return StreamSource(spec.url)
-    recording = FileSource(spec.url)
+    if scheme in _LIVE or (scheme and not recorded):
+        return StreamSource(
+            spec.url, transport=spec.transport, tls_verify=spec.tls_verify, hwaccel=spec.hwaccel
+        )
+    recording = FileSource(spec.url, spec.tls_verify)
     return Realtime(recording, loop=spec.loop) if spec.pace == "realtime" else recording
 
 
@@ -45,9 +47,10 @@ class FileSource:
 
     is_live = False
 
-    def __init__(self, url: str) -> None:
-        """`url`: a path, or an http URL of a file."""
+    def __init__(self, url: str, tls_verify: bool = True) -> None:
+        """`url`: a path, or an http URL of a file; `tls_verify` as in `SourceSpec`."""
         self._url = url
+        self._link = Link(TIMEOUT_S, tls_verify=tls_verify, live=False)
         self._name = redact(url)
         self._container: InputContainer | None = None
         self._decoder: Decoder | None = None
@@ -64,9 +67,7 @@ class FileSource:
         """
         self.close()
         if "://" in self._url:
-            opened = open_input(
-                self._url, self._name, options=timeouts(self._url, TIMEOUT_S), timeout_s=TIMEOUT_S
-            )
+            opened = open_input(self._url, self._name, link=self._link)
         else:
             _check_file(self._url, self._name)
             opened = _open_file(self._url, self._name)

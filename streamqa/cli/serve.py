@@ -74,6 +74,7 @@ def source_spec(name: str, item: SourceConfig) -> SourceSpec:
         stall_after_s=item.stall_after / NS_PER_S,
         frozen_after_s=None if item.frozen_after is None else item.frozen_after / NS_PER_S,
         transport=item.transport,
+        tls_verify=item.tls_verify,
         hwaccel=item.hwaccel,
         size=(int(width), int(height)) if item.size else None,
         fps=item.fps,

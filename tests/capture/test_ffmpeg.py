@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 
@@ -43,11 +44,11 @@ def silent_song(path: Path, cover: Path | None = None) -> Path:
         (av.error.HTTPNotFoundError, SourceRefused, "404"),
         (av.error.HTTPBadRequestError, SourceRefused, "refuses"),
         (av.error.ProtocolNotFoundError, SourceRefused, "protocol"),
-        (av.error.ConnectionRefusedError, SourceUnavailable, "connection refused"),
         (av.error.TimeoutError, SourceUnavailable, "no data for 3 s"),
         (av.error.ExitError, SourceUnavailable, "no data for 3 s"),
         (av.error.HTTPServerError, SourceUnavailable, "words of the system"),
-        (av.error.InvalidDataError, SourceUnavailable, "words of the system"),
+        (av.error.InvalidDataError, SourceUnavailable, "no video that FFmpeg knows"),
+        (av.error.UnknownError, SourceUnavailable, "words of the system"),
     ],
 )
 def test_each_error_says_who_must_act(error: type[av.error.FFmpegError], kind: type, words: str) -> None:
@@ -56,6 +57,26 @@ def test_each_error_says_who_must_act(error: type[av.error.FFmpegError], kind: t
     assert words in str(ours)
     assert str(ours).startswith("cam: ")
     assert "s3cret" not in str(ours)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ECONNREFUSED, "connection refused"),
+        (errno.EHOSTUNREACH, "no way to its address"),
+        (errno.ENETUNREACH, "no way to its network"),
+        (errno.ECONNRESET, "closed the connection"),
+        (errno.EPIPE, "closed the connection"),
+        (errno.EPROTONOSUPPORT, "set transport"),
+        (errno.EIO, "failed or broke"),
+    ],
+)
+def test_what_the_system_says_in_plain_words(number: int, words: str) -> None:
+    with pytest.raises(av.error.FFmpegError) as caught:
+        av.error.err_check(-number, "rtsp://u:s3cret@h/x")
+    ours = explain(caught.value, "cam", 3)
+    assert isinstance(ours, SourceUnavailable)
+    assert words in str(ours)
 
 
 def test_a_timeout_of_unknown_length_is_said_without_one() -> None:

@@ -70,14 +70,31 @@ def tls(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 
 
 def test_a_camera_behind_tls(tls: tuple[CameraProcess, Path]) -> None:
-    source = StreamSource(tls[0].url("admin:s3cret"))
+    source = StreamSource(tls[0].url("admin:s3cret"), tls_verify=False)
     source.open()
     found = read_some(source, 30)
     source.close()
     assert found == [(found[0] + i) % 120 for i in range(30)]
     with pytest.raises(SourceRefused, match="401") as caught:
-        StreamSource(tls[0].url("admin:wr0ng-s3cret")).open()
+        StreamSource(tls[0].url("admin:wr0ng-s3cret"), tls_verify=False).open()
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    tls: tuple[CameraProcess, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with the right password, which is not sent to whoever that is."""
+    camera, certificate = tls
+    with pytest.raises(SourceRefused, match=r"cannot be trusted: self.signed.*tls_verify: false") as caught:
+        StreamSource(camera.url("admin:s3cret")).open()
+    assert "s3cret" not in str(caught.value)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    for host in ("127.0.0.1", "localhost"):
+        source = StreamSource(camera.url("admin:s3cret").replace("127.0.0.1", host))
+        source.open()
+        source.close()
+    with pytest.raises(SourceRefused, match=r"cannot be trusted: .*mismatch"):
+        StreamSource(camera.url("admin:s3cret").replace("127.0.0.1", "127.1")).open()
 
 
 def test_a_certificate_is_looked_at_only_with_its_authority(tls: tuple[CameraProcess, Path]) -> None:
