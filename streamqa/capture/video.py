@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import time
+from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
 
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from streamqa.capture.decoder import Decoder, media_clock
+from streamqa.capture.decoder import RecordedPictures
 from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.images import Images
 from streamqa.capture.links import Link
@@ -21,7 +21,7 @@ from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec, re
 from streamqa.capture.stream import TIMEOUT_S, StreamSource
 from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
 
-_FILE_READ_ERRORS = 100
+_PATIENCE_S = 0.25  # a read that reaches no picture for so long returns, so that a stop is noticed
 _OPEN_FILE_S = 30.0
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "srt")
 _RECORDED = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".wmv"}
@@ -43,7 +43,7 @@ def make(spec: SourceSpec) -> Source:
 
 
 class FileSource:
-    """A recording: every picture, at its media time, as fast as somebody takes them."""
+    """A recording: the wanted pictures, at their media times, as fast as somebody takes them."""
 
     is_live = False
 
@@ -53,10 +53,9 @@ class FileSource:
         self._link = Link(TIMEOUT_S, tls_verify=tls_verify, live=False)
         self._name = redact(url)
         self._container: InputContainer | None = None
-        self._decoder: Decoder | None = None
-        self._pictures: Iterator[tuple[int, VideoFrame]] = iter(())
+        self._pictures: RecordedPictures | None = None
         self._images = Images()
-        self._given = 0
+        self._facts = SourceFacts()
 
     def open(self) -> None:
         """Open the file and find its video.
@@ -72,46 +71,62 @@ class FileSource:
             _check_file(self._url, self._name)
             opened = _open_file(self._url, self._name)
         self._container, stream = opened
-        self._decoder = Decoder(self._container, stream, media_clock(stream), _FILE_READ_ERRORS)
-        self._pictures = (picture for batch in self._decoder.batches() for picture in batch)
-        self._given = 0
+        self._pictures = RecordedPictures(self._container, stream)
+        context = stream.codec_context
+        fps = float(stream.average_rate) if stream.average_rate else None
+        self._facts = SourceFacts(context.codec.canonical_name, context.width, context.height, fps)
 
     @property
     def facts(self) -> SourceFacts:
-        """Nothing yet."""
-        return SourceFacts()
+        """As the file says, and as measured so far."""
+        pictures = self._pictures
+        if pictures is None:
+            return self._facts
+        note = (
+            "decoded whole: its keyframes or timestamps cannot be relied on"
+            if pictures.is_decoded_whole
+            else ""
+        )
+        fps = pictures.rate.fps or self._facts.fps
+        return replace(self._facts, fps=fps, gop_s=pictures.gops.mean_s, note=note)
+
+    @property
+    def end_ns(self) -> int:
+        """Stream time at which it is over, once `read` has said that it has ended; before, of what was read."""
+        return self._pictures.end_ns if self._pictures is not None else 0
 
     def read(self, wanted_ns: int = 0) -> Picture | None:
-        """The next picture.
+        """The next picture at or after `wanted_ns`, exactly; None after a quarter of a second's work without it.
 
         Raises:
             SourceEnded: that was all.
             SourceUnavailable: that was all, but parts of the file were damaged or are missing.
             SourceRefused: there was not one picture.
         """
-        following = next(self._pictures, None)
+        if self._container is None or self._pictures is None:
+            raise SourceUnavailable(f"{self._name}: not open")
+        following = self._pictures.read(wanted_ns, time.monotonic() + _PATIENCE_S)
         if following is None:
-            raise self._ending()
+            if self._pictures.ended:
+                raise self._ending(self._pictures)
+            return None
         t_ns, frame = following
-        self._given += 1
+        self._facts = replace(self._facts, width=frame.width, height=frame.height)
         return Picture(t_ns, None, "media", partial(self._images.of, frame))
 
     def close(self) -> None:
         """Close the file."""
-        self._pictures = iter(())
+        self._facts, self._pictures = self.facts, None
         if self._container is not None:
             self._container.close()
             self._container = None
 
-    def _ending(self) -> SourceError:
-        decoder = self._decoder
-        if decoder is None:
-            return SourceUnavailable(f"{self._name}: not open")
-        if not self._given:
+    def _ending(self, pictures: RecordedPictures) -> SourceError:
+        if pictures.is_fruitless:
             return SourceRefused(f"{self._name}: not one picture in it can be decoded; the file is damaged")
-        if decoder.lost or decoder.missing:
-            lost = f"{decoder.lost} of its pictures could not be decoded" if decoder.lost else ""
-            missing = f"{decoder.missing} missing at the end" if decoder.missing else ""
+        if pictures.lost or pictures.missing:
+            lost = f"{pictures.lost} of its pictures could not be decoded" if pictures.lost else ""
+            missing = f"{pictures.missing} missing at the end" if pictures.missing else ""
             return SourceUnavailable(f"{self._name}: damaged: {', '.join(filter(None, (lost, missing)))}")
         return SourceEnded(f"{self._name}: end")
 
