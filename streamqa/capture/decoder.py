@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 
-import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet

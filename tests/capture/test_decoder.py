@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+import pytest
 from av import Packet, VideoStream
 from av.container import InputContainer
-from hypothesis import given
-from hypothesis import strategies as st
 
-from streamqa.capture.decoder import Decoder, Timeline, Trust, media_clock
+from streamqa.capture.decoder import Decoder, RecordedPictures, Trust, media_clock
 from streamqa.capture.ffmpeg import open_input
+from streamqa.capture.images import Images
+
+from .conftest import number_of
 
 S = 10**9
 TENTH = Fraction(1, 10)
@@ -43,34 +47,13 @@ def test_a_damaged_keyframe_is_no_cure() -> None:
     assert not trust.accept(1, key=False, corrupt=False)
 
 
-def test_stream_time_is_exact_and_relative_to_the_start() -> None:
-    clock = Timeline(Fraction(7, 3), Fraction(1001, 30000))
-    stamps = [Fraction(7, 3) + i * Fraction(1001, 30000) for i in range(300)]
-    assert [clock.at(stamp) for stamp in stamps] == [i * 1001 * S // 30000 for i in range(300)]
-
-
-def test_without_a_start_the_first_timestamp_is_zero() -> None:
-    clock = Timeline(None, TENTH)
-    assert [clock.at(Fraction(50)), clock.at(Fraction(51))] == [0, S]
-
-
-def test_pictures_without_timestamps_follow_one_another_at_the_frame_rate() -> None:
-    clock = Timeline(None, TENTH)
-    assert [clock.at(None) for _ in range(4)] == [0, S // 10, S // 5, 3 * S // 10]
-
-
-def test_a_small_step_back_stands_still_and_a_large_one_begins_a_segment() -> None:
-    clock = Timeline(Fraction(0), TENTH)
-    stamps = [Fraction(10), Fraction(19, 2), Fraction(0), Fraction(1)]
-    assert [clock.at(stamp) for stamp in stamps] == [10 * S, 10 * S, 10 * S + S // 10, 11 * S + S // 10]
-
-
-@given(st.lists(st.none() | st.fractions(-100, 100), max_size=30), st.none() | st.fractions(-9, 9))
-def test_stream_time_never_goes_back(stamps: list[Fraction | None], start: Fraction | None) -> None:
-    clock = Timeline(start, TENTH)
-    times = [clock.at(stamp) for stamp in stamps]
-    assert times == sorted(times)
-    assert all(time >= 0 for time in times)
+def test_doubt_begins_where_the_lost_packet_belongs() -> None:
+    """Which is far from the picture before, where pictures between them were skipped."""
+    trust = Trust()
+    assert trust.accept(0, key=True, corrupt=False)
+    trust.doubt(60 * S)
+    assert not trust.accept(60 * S + S // 2, key=False, corrupt=False)
+    assert trust.accept(63 * S, key=False, corrupt=False)
 
 
 def test_pictures_that_the_clock_leaves_out_are_not_given_and_not_lost(clip: Path) -> None:
@@ -116,3 +99,76 @@ def test_an_end_that_pyav_stumbles_over_is_an_end(clip: Path) -> None:
         decoder = Decoder(cast(InputContainer, _Flushing(container)), stream, media_clock(stream), 10)
         pictures = [picture for batch in decoder.batches() for picture in batch]
     assert (len(pictures), decoder.lost, decoder.missing) == (90, 0, 0)
+
+
+def read_from(path: Path, every_ns: int) -> tuple[list[int], RecordedPictures]:
+    container, stream = open_input(str(path), "clip")
+    with container:
+        pictures, times = RecordedPictures(container, stream), [-every_ns]
+        while (found := pictures.read(times[-1] // every_ns * every_ns + every_ns, math.inf)) is not None:
+            times.append(found[0])
+    return times[1:], pictures
+
+
+def test_wanted_pictures_of_a_recording_come_and_its_measures_are_taken(clip: Path) -> None:
+    times, pictures = read_from(clip, 700_000_000)
+    assert times == [-(-700 * k * 15 // 1000) * S // 15 for k in range(9)]  # the next of 15 per second
+    assert (pictures.lost, pictures.missing, pictures.is_decoded_whole) == (0, 0, False)
+    assert (pictures.ended, pictures.is_fruitless) == (True, False)
+    assert pictures.rate.fps == pytest.approx(15, rel=0.01)
+    assert pictures.gops.mean_s == pytest.approx(1, rel=0.2)
+    assert pictures.end_ns == 6 * S
+
+
+def test_a_read_gives_up_when_its_time_is_over_and_goes_on_later(clip: Path) -> None:
+    container, stream = open_input(str(clip), "clip")
+    with container:
+        pictures, reads = RecordedPictures(container, stream), 0
+        while (found := pictures.read(5 * S, until=0)) is None:
+            assert not pictures.ended
+            reads += 1
+    assert found[0] == 5 * S
+    assert reads > 70
+
+
+def test_what_is_wanted_after_the_end_is_no_damage(clip: Path) -> None:
+    container, stream = open_input(str(clip), "clip")
+    with container:
+        pictures = RecordedPictures(container, stream)
+        assert pictures.read(7 * S, math.inf) is None
+        assert (pictures.ended, pictures.is_fruitless, pictures.lost) == (True, False, 0)
+        found = pictures.read(5_800_000_000, math.inf)  # the last GOP is still there
+        assert found is not None
+        assert found[0] == 5_800_000_000
+
+
+def smeared(path: Path, step_ns: int) -> tuple[set[int], RecordedPictures]:
+    """Which pictures show another number than theirs; read one per `step_ns`."""
+    container, stream = open_input(str(path), "clip")
+    wrong = set()
+    with container:
+        pictures, wanted_ns, images = RecordedPictures(container, stream), 0, Images()
+        while (found := pictures.read(wanted_ns, math.inf)) is not None:
+            t_ns, frame = found
+            assert t_ns >= wanted_ns
+            number = round(t_ns * 15 / S)
+            wanted_ns = t_ns + step_ns
+            if number_of(images.of(frame)) != number:
+                wrong.add(number)
+    return wrong, pictures
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_samples_of_a_damaged_recording_are_no_worse_than_decoding_everything(
+    clip: Path, tmp_path: Path, seed: int
+) -> None:
+    data = bytearray(clip.read_bytes())
+    rng = np.random.default_rng(seed)
+    for at in rng.integers(len(data) * 2 // 10, len(data) * 8 // 10, 40):
+        data[at] ^= int(rng.integers(1, 256))
+    (tmp_path / "a.mp4").write_bytes(data)
+    unnoticed, _ = smeared(tmp_path / "a.mp4", 0)  # a flipped bit need not be an error
+    wrong, pictures = smeared(tmp_path / "a.mp4", S // 5)
+    assert wrong <= unnoticed
+    assert len(unnoticed) < 3
+    assert pictures.lost

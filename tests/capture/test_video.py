@@ -13,9 +13,10 @@ import av
 import numpy as np
 import pytest
 
+from streamqa.capture import video
 from streamqa.capture.encode import write_video
 from streamqa.capture.pace import Realtime
-from streamqa.capture.source import SourceSpec
+from streamqa.capture.source import SourceFacts, SourceSpec
 from streamqa.capture.stream import StreamSource
 from streamqa.capture.video import FileSource, make
 from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
@@ -107,6 +108,42 @@ def test_pictures_are_converted_only_when_asked(clip: Path) -> None:
     first, second = source.read(), source.read()
     assert [number_of(second.to_image()), number_of(first.to_image())] == [1, 0]
     assert (first.captured_at, first.clock) == (None, "media")
+    source.close()
+
+
+def test_only_the_wanted_pictures_come_and_facts_are_known(clip: Path) -> None:
+    source = FileSource(str(clip))
+    assert source.facts == SourceFacts()
+    source.open()
+    assert (source.facts.codec, source.facts.width, source.facts.height) == ("h264", *SIZE)
+    pictures = [source.read(k * 900_000_000) for k in range(7)]
+    assert [number_of(picture.to_image()) for picture in pictures if picture] == [0, 14, 27, 41, 54, 68, 81]
+    with pytest.raises(SourceEnded):
+        source.read(6 * S)
+    assert source.end_ns == 6 * S
+    source.close()
+    assert source.facts == SourceFacts(
+        "h264", *SIZE, fps=pytest.approx(15, rel=0.01), gop_s=pytest.approx(1, rel=0.2)
+    )
+
+
+def test_that_a_recording_must_be_decoded_whole_is_told(clip: Path, tmp_path: Path) -> None:
+    source = FileSource(str(remux(clip, tmp_path / "a.h264")))  # without timestamps
+    source.open()
+    source.read()
+    assert "decoded whole" in source.facts.note
+    source.close()
+
+
+def test_a_read_that_takes_long_shows_life(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "_PATIENCE_S", 0)
+    source = FileSource(str(clip))
+    source.open()
+    reads = [source.read(5 * S) for _ in range(30)]
+    assert reads == [None] * 30
+    while (picture := source.read(5 * S)) is None:
+        pass
+    assert picture.t_ns == 5 * S
     source.close()
 
 
