@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.listing import CLIPS, Arrivals, Version, look, suffix
 from streamqa.capture.pace import Realtime
 from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec
 from streamqa.capture.stills import read_still
-from streamqa.capture.video import make as make_video
+from streamqa.capture.video import FileSource
 from streamqa.errors import ConfigError, SourceEnded, SourceError, SourceRefused, SourceUnavailable
 from streamqa.types import NS_PER_S, utc_now
 
@@ -25,8 +24,6 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.5
 _LOOK_SHARE = 10  # a look at a large folder may take a tenth of the time, no more
 _NAMED = 3  # damaged files that are named in the end
-_ONE_PICTURE_NS = NS_PER_S // 25
-_LONGEST_NS = 30 * 86400 * NS_PER_S  # a clip that says it is longer is damaged
 _FAR_NS = 2**62  # nobody wants anything: the sampler's way to say so
 
 
@@ -39,7 +36,7 @@ def make(spec: SourceSpec) -> Source:
     path = re.sub(r"^folder:", "", spec.url, flags=re.IGNORECASE)
     if not path:
         raise ConfigError(f"source {spec.url!r}: give the folder, as in folder:/data/images")
-    folder = FolderSource(path, watch=spec.watch, interval_ns=spec.interval_ns, spec=spec)
+    folder = FolderSource(path, watch=spec.watch, interval_ns=spec.interval_ns)
     if spec.pace != "realtime":
         return folder
     if spec.watch:
@@ -51,9 +48,8 @@ def make(spec: SourceSpec) -> Source:
 class _Clip:
     """A clip that is being read."""
 
-    source: Source
+    source: FileSource
     begin_ns: int  # stream time of its own time 0
-    period_ns: int  # after its last picture the next file may begin; its end is known, if that is 0
 
 
 class FolderSource:
@@ -77,13 +73,11 @@ class FolderSource:
         *,
         watch: bool = False,
         interval_ns: int = NS_PER_S,
-        spec: SourceSpec | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`spec` is what clips are opened with, apart from their path."""
+        """`sleep` waits so many seconds; for tests."""
         self._path, self._name = path, _shown(path)
         self._watch, self._interval_ns, self._sleep = watch, interval_ns, sleep
-        self._spec = spec or SourceSpec("folder", path)
         self._waiting: deque[tuple[str, Version]] | None = None  # what is to be read; None: not open
         self._arrivals = Arrivals()
         self._look_ns = 0  # monotonic clock: when to look again
@@ -208,16 +202,15 @@ class FolderSource:
 
     def _begin(self, name: str, begin_ns: int) -> _Clip | None:
         path = os.path.join(self._path, name)
-        source = make_video(replace(self._spec, url=path, pace="fast", loop=False))
+        source = FileSource(path)
         try:
             source.open()
-            length = length_ns(path, _shown(name))
         except SourceError as error:
             source.close()
             self._lose(self._brief(str(error)))
             return None
-        self._next_ns = begin_ns + (length or _ONE_PICTURE_NS)
-        return _Clip(source, begin_ns, 0 if length else _ONE_PICTURE_NS)
+        self._next_ns = begin_ns
+        return _Clip(source, begin_ns)
 
     def _from_clip(self, clip: _Clip, wanted_ns: int) -> Picture | None:
         try:
@@ -225,6 +218,9 @@ class FolderSource:
         except SourceError as end:
             if not isinstance(end, SourceEnded):
                 self._lose(self._brief(str(end)))
+            # By the packets that were read, not by the pictures: those that nobody wanted count as well.
+            end_ns = clip.begin_ns + (clip.source.end_ns or self._interval_ns)
+            self._next_ns = max(self._next_ns, end_ns)
             self._clip = None
             clip.source.close()
             return None
@@ -232,7 +228,7 @@ class FolderSource:
         if picture is None:
             return None
         t_ns = clip.begin_ns + picture.t_ns
-        self._next_ns = max(self._next_ns, t_ns + clip.period_ns)
+        self._next_ns = max(self._next_ns, t_ns + 1)
         self._given += 1
         return replace(picture, t_ns=t_ns)
 
@@ -254,23 +250,6 @@ class FolderSource:
         if self._lost:
             return SourceUnavailable(f"{self._name}: {self._lost} of {self._files} files damaged: {reasons}")
         return SourceEnded(f"{self._name}: end")
-
-
-def length_ns(path: str, name: str) -> int:
-    """How long a clip is by its own word, from its first picture to the end of its last; 0 if it does not say.
-
-    Raises:
-        SourceRefused, SourceUnavailable: as `open_input`.
-    """
-    container, stream = open_input(f"file:{path}", name)
-    try:
-        if stream.duration is not None and stream.time_base is not None:
-            length = int(stream.duration * stream.time_base * NS_PER_S)
-        else:
-            length = (container.duration or 0) * 1000  # FFmpeg's µs, of the longest stream
-    finally:
-        container.close()
-    return length if 0 < length < _LONGEST_NS else 0
 
 
 def _written_at(version: Version) -> datetime:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from streamqa.capture.encode import write_video
-from streamqa.capture.folder import FolderSource, length_ns, make
+from streamqa.capture.folder import FolderSource, make
 from streamqa.capture.pace import Realtime
 from streamqa.capture.source import Picture, SourceSpec
 from streamqa.errors import ConfigError, SourceEnded, SourceError, SourceRefused, SourceUnavailable
@@ -132,7 +132,7 @@ def test_a_truncated_clip_gives_what_it_has_and_is_told(tmp_path: Path) -> None:
     still(tmp_path / "b.png", 99)
     pictures, end = read_all(FolderSource(str(tmp_path)))
     assert 5 < len(pictures) < 41
-    assert pictures[-1] == (4.0, 99), "it begins where the clip says that it ends"
+    assert pictures[-1] == (pytest.approx(pictures[-2][0] + 0.1), 99)
     assert isinstance(end, SourceUnavailable)
     assert "1 of 2 files damaged: a.mp4: damaged: " in str(end)
 
@@ -365,13 +365,6 @@ def test_a_folder_that_is_away_for_a_while_is_told_and_nothing_is_answered_again
     still(tmp_path / "b.png", 2)
     assert watched.numbers() == [2]
     assert "cannot be read now" not in watched.source.facts.note
-
-
-def test_the_length_of_a_clip_is_its_own_word(tmp_path: Path) -> None:
-    assert length_ns(str(movie(tmp_path / "a.mp4", range(7))), "a.mp4") == 7 * NS_PER_S // 10
-    (tmp_path / "b.mp4").write_text("no")
-    with pytest.raises(SourceError, match=r"b\.mp4: "):
-        length_ns(str(tmp_path / "b.mp4"), "b.mp4")
 
 
 def test_a_folder_is_played_as_a_camera(mixed: Path) -> None:
