@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import av
@@ -9,10 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from streamqa.bench.camera_process import CameraProcess
+from streamqa.capture.encode import write_video
 from streamqa.capture.probe import kind_word, probe, probe_all
 from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec
 from streamqa.errors import SourceRefused, SourceUnavailable
 from streamqa.types import NS_PER_S, Clock, utc_now
+
+from .conftest import numbered
 
 
 class Camera:
@@ -141,6 +146,8 @@ def test_a_recording_is_read_at_its_beginning_only(clip: Path) -> None:
     found = probe(SourceSpec("clip", str(clip)))
     assert (found.kind, found.live, found.failure, found.clock) == ("file", False, "", "media")
     assert (found.facts.width, found.facts.height) == (160, 96)
+    assert found.facts.codec == "h264"
+    assert found.facts.gop_s == pytest.approx(1, abs=0.1)  # the encoder adds keyframes of its own
     assert found.facts.fps == pytest.approx(15)
     assert (found.captured_at, found.uneven) == (None, False)
 
@@ -180,7 +187,25 @@ def test_a_watched_folder_may_be_empty(tmp_path: Path) -> None:
     assert (found.failure, found.first_after_s) == ("", None)
 
 
-def test_a_scene_is_read(clip: Path) -> None:
+def test_a_camera_is_read_and_its_password_is_told_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, (numbered(n) for n in range(60)), 30, options={"bf": "0", "g": "15"})
+    camera = CameraProcess(path, "--user", "admin", "--password", "s3cret")
+    camera.start()
+    try:
+        right, wrong = SourceSpec("r", camera.url("admin:s3cret")), SourceSpec("w", camera.url("u:s3cretly"))
+        found, refused = (result for _, result in probe_all([right, wrong], limit_s=4))
+    finally:
+        camera.kill()
+    assert (found.failure, found.kind, found.live) == ("", "rtsp", True)
+    assert (found.facts.width, found.facts.height) == (160, 96)
+    assert found.captured_at is not None
+    assert abs(found.captured_at - utc_now()) < timedelta(seconds=20)
+    assert "wrong user name or password" in refused.failure
+    assert "s3cret" not in repr((found, refused))
+
+
+def test_a_scene_is_read() -> None:
     found = probe(SourceSpec("s", "scene:gate"))
     assert (found.kind, found.live, found.facts.codec) == ("scene", True, "rendered")
     assert (found.facts.width, found.facts.height) == (640, 360)
