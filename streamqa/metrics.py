@@ -5,7 +5,10 @@ One object per pipeline with a registry of its own, handed to whoever counts: th
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 _LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -21,6 +24,12 @@ class Metrics:
         self.reconnects = self._counter("reconnects", "Connections lost or refused", source)
         self.source_live = Gauge(
             "streamqa_source_live", "1 while frames arrive", source, registry=self.registry
+        )
+        self.source_frozen = Gauge(
+            "streamqa_source_frozen", "1 while all frames are identical", source, registry=self.registry
+        )
+        self.reads_left_behind = self._counter(
+            "reads_left_behind", "Reads that hung for good, their threads given up", source
         )
         self.answers = self._counter("answers", "Answers given, by state", [*both, "state"])
         self.ticks_skipped = self._counter("ticks_skipped", "Ticks merged into a later answer", both)
@@ -50,6 +59,13 @@ class Metrics:
         self.messages_sent = self._counter("messages_sent", "Messages written to subscribers", [])
         self.messages_dropped = self._counter("messages_dropped", "Messages a slow subscriber missed", [])
         self.subscribers_aborted = self._counter("subscribers_aborted", "Stalled connections cut off", [])
+
+    def forget(self, source: str) -> None:
+        """Drop everything that was counted for a source that is gone."""
+        for metric in vars(self).values():
+            if isinstance(metric, MetricWrapperBase):
+                with suppress(ValueError):  # it is not counted by source
+                    metric.remove_by_labels({"source": source})
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"streamqa_{name}", text, labels, registry=self.registry)

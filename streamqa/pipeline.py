@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from streamqa.capture.buffer import FrameBuffer
-from streamqa.capture.sampler import Sampler
+from streamqa.capture.clock import WallWatch
 from streamqa.capture.source import SourceSpec
-from streamqa.capture.supervisor import Supervisor
+from streamqa.capture.sources import SourceInfo, Sources
+from streamqa.capture.supervisor import Ends
 from streamqa.engine.asking import refuse_unanswerable
 from streamqa.engine.engine import Engine
 from streamqa.errors import StreamQAError
@@ -20,12 +23,21 @@ from streamqa.model.health import Health
 from streamqa.sinks.base import Sink
 from streamqa.sinks.log import AnswerLog
 from streamqa.sinks.writer import RecordWriter
-from streamqa.types import Fault, Question, SourceStatus
+from streamqa.types import Fault, Question, SourceStatus, utc_now
 
 if TYPE_CHECKING:
     from streamqa.types import Image
 
-_WATCH_S = 0.5  # how often stalls are looked for
+_log = logging.getLogger(__name__)
+
+_WATCH_S = 0.5  # how often sources are looked at from outside
+_WELL = (
+    "live",
+    "frozen",
+    "paused",
+    "ended",
+)  # of a frozen one, answers come; the others are as somebody wants them
+_CLOCK_STEP = "clock_step"  # of a fault
 _MOST_WAITING = 64  # frames of a recording: 400 MB at 1920×1080
 
 
@@ -45,8 +57,10 @@ class Parts:
 class Pipeline:
     """One running line."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, stays: bool = False) -> None:
         """Asks the model whether it could answer the questions; starts nothing.
+
+        `stays`: it goes on when no source is left, or only ended ones, since others may be added.
 
         Raises:
             ModelError: it could not; the message names each such question and why.
@@ -55,10 +69,14 @@ class Pipeline:
         refuse_unanswerable(parts.model, parts.questions)
         self._writer = RecordWriter(parts.log, parts.sinks, parts.metrics)
         # A recording's unread frames fill one batch, while the one before it is in the model.
-        self._buffer = FrameBuffer(parts.metrics, min(_MOST_WAITING, max(2, parts.model.info.max_frames)))
+        waiting = min(_MOST_WAITING, max(2, parts.model.info.max_frames))
+        self._buffer = FrameBuffer(parts.metrics, waiting, stays=stays)
         self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics)
         self._health = parts.health
-        self._supervisors = {spec.id: self._supervisor(spec, parts) for spec in parts.sources}
+        self._questions = parts.questions
+        self._sources = Sources(Ends(self._buffer, self._report, parts.metrics), self._periods)
+        for spec in parts.sources:
+            self._sources.add(spec)
         self._stopping = threading.Event()
         self._engine_thread = threading.Thread(target=self._run_engine, name="engine", daemon=True)
         self._watch_thread = threading.Thread(target=self._watch, name="watch", daemon=True)
@@ -69,8 +87,7 @@ class Pipeline:
         self._writer.start()
         self._health.attach(self._report)
         self._engine_thread.start()
-        for supervisor in self._supervisors.values():
-            supervisor.start()
+        self._sources.start()
         self._watch_thread.start()
 
     def wait(self, timeout_s: float) -> bool:
@@ -92,42 +109,78 @@ class Pipeline:
         deadline_s = time.monotonic() + timeout_s
         self._stopping.set()
         self._health.detach()
-        for supervisor in self._supervisors.values():
-            supervisor.stop(0)  # tell all of them first: they stop side by side
-        for supervisor in self._supervisors.values():
-            supervisor.stop(max(0.0, deadline_s - time.monotonic()))
+        self._sources.stop(deadline_s)
         self._buffer.close()
         for thread in (self._engine_thread, self._watch_thread):
             if thread.is_alive():
                 thread.join(max(0.0, deadline_s - time.monotonic()))
         self._writer.close(timeout_s)
 
+    def add_source(self, spec: SourceSpec) -> None:
+        """Add a source, and start it if the line runs. One that was removed goes on with its stream time.
+
+        Raises:
+            ConfigError: its id is taken, its URL is of no known kind, or there were too many ids.
+            StreamQAError: the line has stopped.
+        """
+        self._sources.add(spec)
+
+    def change_source(self, spec: SourceSpec) -> None:
+        """Put another source in the place of the one with the same id; its stream time goes on.
+
+        Raises:
+            ConfigError: there is no such source, or its URL is of no known kind; then nothing has changed.
+            StreamQAError: the line has stopped.
+        """
+        self._sources.change(spec)
+
+    def pause_source(self, source: str) -> None:
+        """Read nothing of a source until it is resumed: a camera's connection is closed, a recording waits.
+
+        The ticks that pass meanwhile are not owed an answer. Raises ConfigError: there is no such source.
+        """
+        self._sources.pause(source)
+
+    def resume_source(self, source: str) -> None:
+        """Read it again, at once, unless it is outside of its hours. Raises ConfigError: there is no such source."""
+        self._sources.resume(source)
+
+    def remove_source(self, source: str) -> None:
+        """Take a source out: its last record is `ended`, "removed". What hangs of it is left behind after 5 s.
+
+        Raises:
+            ConfigError: there is no such source.
+            StreamQAError: the line has stopped.
+        """
+        self._sources.remove(source)
+
+    def sources(self) -> tuple[SourceInfo, ...]:
+        """All sources as they are now, in the order in which they were added."""
+        return self._sources.infos()
+
     def latest(self, source: str) -> Image | None:
         """The newest kept picture of a source, (H, W, 3) uint8 RGB; None where there is none yet."""
-        supervisor = self._supervisors.get(source)
+        supervisor = self._sources.get(source)
         frame = supervisor.latest if supervisor else None
         return None if frame is None else frame.image
 
     def trouble(self) -> list[str]:
         """Why answers are not coming, one line each; empty while all is well."""
-        states = {name: supervisor.state for name, supervisor in self._supervisors.items()}
-        found = [f"{name} is {state}" for name, state in states.items() if state not in ("live", "ended")]
+        found = [f"{one.id} is {one.state}" for one in self._sources.infos() if one.state not in _WELL]
         found += self._health.trouble()
         return [*found, str(self.failure)] if self.failure else found
 
     def failures(self) -> dict[str, StreamQAError]:
         """Sources that gave nothing or ended badly, with the reason."""
-        found = {name: supervisor.failure for name, supervisor in self._supervisors.items()}
-        return {name: failure for name, failure in found.items() if failure is not None}
+        return dict(self._sources.failures())
 
     @property
     def failure(self) -> Exception | None:
         """What ended the line itself; None while all is well."""
         return self._engine_failure or self._writer.failure
 
-    def _supervisor(self, spec: SourceSpec, parts: Parts) -> Supervisor:
-        sampler = Sampler(q.every_ns for q in parts.questions if q.asks(spec.id))
-        return Supervisor(spec, sampler, self._buffer, self._report, parts.metrics)
+    def _periods(self, source: str) -> list[int]:
+        return [question.every_ns for question in self._questions if question.asks(source)]
 
     def _report(self, record: SourceStatus | Fault) -> None:
         self._writer.put([record])
@@ -140,6 +193,18 @@ class Pipeline:
             self._engine_failure = error
 
     def _watch(self) -> None:
+        wall_watch = WallWatch()
         while not self._stopping.wait(_WATCH_S):
-            for supervisor in self._supervisors.values():
-                supervisor.check()
+            now_ns, wall = time.monotonic_ns(), utc_now()
+            self._sources.check(now_ns, wall)
+            if (stepped_s := wall_watch.step(now_ns, wall)) is not None:
+                self._stepped(stepped_s, wall)
+
+    def _stepped(self, by_s: float, wall: datetime) -> None:
+        message = (
+            f"the wall clock was set by {by_s:+.1f} s: wall times jump with it, stream time (t_s) does not"
+        )
+        try:
+            self._report(Fault(_CLOCK_STEP, message, wall))
+        except StreamQAError as error:  # the log has failed or is closing, which its owner reports
+            _log.warning("not recorded: %s (%s)", message, error)

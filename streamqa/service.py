@@ -76,11 +76,11 @@ async def run_service(
     """
     loop = asyncio.get_running_loop()
     sink = LoopSink(loop)
-    pipeline = Pipeline(replace(parts, sinks=(*parts.sinks, sink)))
+    pipeline = Pipeline(replace(parts, sinks=(*parts.sinks, sink)), stays=True)
     context = ServerContext(
         log=parts.log,
         metrics=parts.metrics,
-        sources=tuple(spec.id for spec in parts.sources),
+        sources=lambda: tuple(source.id for source in pipeline.sources()),
         questions=parts.questions,
         model=parts.model.info,
         latest=pipeline.latest,

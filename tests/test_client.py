@@ -40,7 +40,9 @@ class Site:
 
     async def __aenter__(self) -> Site:
         self.log = AnswerLog(self.path)
-        context = ServerContext(self.log, Metrics(), ("gate", "desk"), (), MODEL, lambda _: None, lambda: [])
+        context = ServerContext(
+            self.log, Metrics(), lambda: ("gate", "desk"), (), MODEL, lambda _: None, lambda: []
+        )
         self.server = Server(context, listen("127.0.0.1", self.port), self.limits)
         await self.server.start()
         self.port = self.server.port

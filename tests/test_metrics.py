@@ -34,3 +34,24 @@ def test_the_page() -> None:
     assert 'streamqa_source_live{source="gate"} 1.0' in page
     assert 'streamqa_frame_to_answer_seconds_bucket{le="0.25"} 1.0' in page
     assert 'streamqa_frame_to_answer_seconds_bucket{le="0.1"} 0.0' in page
+
+
+def test_what_was_counted_for_a_source_can_be_forgotten() -> None:
+    metrics = Metrics()
+    for name, metric in families(metrics).items():
+        labels = {label: "gate" if label == "source" else "other" for label in metric._labelnames}
+        for one in (labels, labels | {"source": "desk"} if "source" in labels else labels):
+            child = metric.labels(**one) if labels else metric
+            (
+                child.observe
+                if name.endswith("seconds")
+                else child.set
+                if hasattr(child, "set")
+                else child.inc
+            )(1)
+    metrics.forget("gate")
+    metrics.forget("nobody")
+    page = generate_latest(metrics.registry).decode()
+    assert 'source="gate"' not in page
+    assert 'streamqa_answers_total{question="other",source="desk",state="other"} 1.0' in page
+    assert 'streamqa_batches_halved_total{cause="other"}' in page

@@ -21,7 +21,7 @@ from streamqa.bench.capture_clips import read_number
 from streamqa.capture.buffer import FrameBuffer
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import SourceSpec
-from streamqa.capture.supervisor import Supervisor
+from streamqa.capture.supervisor import Ends, Supervisor
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.types import NS_PER_S, Frame, SourceStatus
@@ -65,7 +65,8 @@ class Watch:
             StreamQAError: none came in time.
         """
         spec = SourceSpec(name, url)
-        added = Supervisor(spec, Sampler([self._every_ns]), self._buffer, self._report, self._metrics)
+        ends = Ends(self._buffer, self._report, self._metrics)
+        added = Supervisor(spec, Sampler([self._every_ns]), ends)
         added.start()
         with self._changed:
             self._supervisors[name] = added

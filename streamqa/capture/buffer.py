@@ -44,8 +44,10 @@ class _Lane:
 class FrameBuffer:
     """Frames of all sources between their threads and the engine. Thread-safe."""
 
-    def __init__(self, metrics: Metrics, capacity: int = 16) -> None:
+    def __init__(self, metrics: Metrics, capacity: int = 16, *, stays: bool = False) -> None:
         """`capacity` bounds a recording's unread frames; a live source has one.
+
+        `stays`: sources may be added at any time, so it is not exhausted before it is closed.
 
         Raises:
             ValueError: capacity is below 1.
@@ -54,6 +56,7 @@ class FrameBuffer:
             raise ValueError(f"capacity must be at least 1, got {capacity}")
         self._metrics = metrics
         self._capacity = capacity
+        self._stays = stays
         self._changed = threading.Condition()
         self._lanes: dict[str, _Lane] = {}
         self._order: deque[str] = deque()  # whose turn it is
@@ -74,13 +77,13 @@ class FrameBuffer:
     def put(self, frame: Frame, stop: threading.Event | None = None) -> None:
         """Hand over a frame: a live source's unread one is replaced and counted, a recording waits for room.
 
-        Returns without handing it over once `stop` is set or the buffer or the source is finished.
-
-        Raises:
-            KeyError: the frame's source was never added.
+        Returns without handing it over once `stop` is set, the buffer or the source is finished, or the source is
+        not there (any more).
         """
         with self._changed:
-            lane = self._lanes[frame.source]
+            lane = self._lanes.get(frame.source)
+            if lane is None:
+                return
             while not lane.live and len(lane.frames) >= lane.capacity and not self._over(lane, stop):
                 self._changed.wait(_LOOK_UP_S)
             if self._over(lane, stop):
@@ -137,9 +140,23 @@ class FrameBuffer:
             self._lanes[source].finished = True
             self._changed.notify_all()
 
+    def remove(self, source: str) -> None:
+        """Forget `source`; what is unread is dropped, and counted. Nothing happens where it is not there."""
+        with self._changed:
+            lane = self._lanes.pop(source, None)
+            if lane is None:
+                return
+            lane.finished = True  # for whoever waits in `put`
+            self._metrics.frames_dropped.labels(source).inc(len(lane.frames))
+            self._order.remove(source)
+            self._changed.notify_all()
+
     @property
     def exhausted(self) -> bool:
-        """Whether every source has finished and nothing is unread; true also with no source at all."""
+        """Whether every source has finished and nothing is unread; true also with no source at all.
+
+        Never true before it is closed where sources may still be added.
+        """
         with self._changed:
             return self._exhausted()
 
@@ -153,6 +170,8 @@ class FrameBuffer:
         return self._closed or lane.finished or (stop is not None and stop.is_set())
 
     def _exhausted(self) -> bool:
+        if self._stays:
+            return self._closed
         return all(lane.finished and not lane.frames for lane in self._lanes.values())
 
     def _offers(self) -> Iterator[Offer]:

@@ -115,10 +115,10 @@ class FolderSource:
 
     @property
     def facts(self) -> SourceFacts:
-        """Of the file that was read last; the note counts the files so far."""
-        lost = f", {self._lost} of them damaged" if self._lost else ""
-        gone = f"; cannot be read now: {self._gone}" if self._gone else ""
-        return replace(self._facts, note=f"{self._files} files read{lost}{gone}")
+        """Of the file that was read last; the note says how many were damaged so far."""
+        lost = f"damaged and left out so far: {self._lost}" if self._lost else ""
+        gone = f"cannot be read now: {self._gone}" if self._gone else ""
+        return replace(self._facts, note="; ".join(filter(None, (lost, gone))))
 
     def read(self, wanted_ns: int = 0) -> Picture | None:
         """The next picture; None for files that gave none of that time, and, if watched, twice a second.

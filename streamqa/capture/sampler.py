@@ -34,6 +34,11 @@ class Sampler:
         following = ((tick + 1) * period for tick, period in zip(self._ticks, self._periods, strict=True))
         return min(following, default=NEVER_NS)
 
+    @property
+    def longest_ns(self) -> int | None:
+        """The longest of the periods; None where there is none."""
+        return self._periods[-1] if self._periods else None
+
     def keep(self, t_ns: int) -> bool:
         """Whether the frame at stream time `t_ns` (never going back) is to be kept; remembers that it was."""
         ticks = tuple(t_ns // period for period in self._periods)

@@ -93,7 +93,7 @@ def _add_api(app: FastAPI, context: ServerContext) -> None:
             "first_seq": answer_log.first_seq,
             "last_seq": answer_log.last_seq,
             "at": wall(utc_now()),
-            **about(context.sources, context.questions, context.model),
+            **about(context.sources(), context.questions, context.model),
         }
 
 
@@ -121,7 +121,7 @@ def _add_pictures(app: FastAPI, context: ServerContext) -> None:
     @app.get("/sources/{source}/latest.jpg", response_class=Response)
     def latest(source: str) -> Response:
         """The newest picture of a source, at most 1280 pixels a side."""
-        if source not in context.sources:
+        if source not in context.sources():
             raise HTTPException(404, "no such source")
         image = context.latest(source)
         if image is None:

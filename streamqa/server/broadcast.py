@@ -222,7 +222,7 @@ class Broadcaster:
             first_seq=answer_log.first_seq,
             last_seq=self._published,
             at=wall(utc_now()),
-            **about(context.sources, context.questions, context.model),
+            **about(context.sources(), context.questions, context.model),
         )
 
     def _receive(self, subscriber: Subscriber, data: str | bytes) -> None:

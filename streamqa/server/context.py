@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """The server's view of the rest; both callables may be called from any thread and return at once."""
+    """The server's view of the rest; all callables may be called from any thread and return at once."""
 
     log: AnswerLog
     metrics: Metrics
-    sources: tuple[str, ...]
+    sources: Callable[[], tuple[str, ...]]  # the ids of those that are watched now
     questions: tuple[Question, ...]
     model: ModelInfo
     latest: Callable[[str], Image | None]  # the newest picture of a source, uint8 (H, W, 3) RGB

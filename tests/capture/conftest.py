@@ -16,8 +16,8 @@ from streamqa.capture.buffer import FrameBuffer
 from streamqa.capture.encode import write_video
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec
-from streamqa.capture.supervisor import Supervisor
-from streamqa.errors import SourceEnded
+from streamqa.capture.supervisor import Ends, Supervisor
+from streamqa.errors import SourceEnded, StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.types import NS_PER_S, Frame, SourceStatus, utc_now
 
@@ -53,12 +53,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class ScriptedSource:
     """A source that does what its script says: give a picture, sleep, raise."""
 
-    def __init__(self, steps: Iterable[float | Exception | threading.Event], is_live: bool = True) -> None:
-        """A number: a picture at that second. An exception: raised. An event: hangs until it is set."""
+    def __init__(
+        self, steps: Iterable[float | Exception | threading.Event | None], is_live: bool = True
+    ) -> None:
+        """A number: a picture at that second. None: none. An exception: raised. An event: hangs until it is set."""
         self._steps = iter(steps)
         self.is_live = is_live
         self.open_error: Exception | None = None
         self.closed = 0
+        self.facts = SourceFacts()
+        self.hanging = threading.Event()  # it has come to where it hangs
         self.threads: set[int] = set()
 
     def open(self) -> None:
@@ -66,18 +70,17 @@ class ScriptedSource:
         if self.open_error is not None:
             raise self.open_error
 
-    @property
-    def facts(self) -> SourceFacts:
-        return SourceFacts()
-
-    def read(self, wanted_ns: int = 0) -> Picture:
+    def read(self, wanted_ns: int = 0) -> Picture | None:
         self.threads.add(threading.get_ident())
         step = next(self._steps, SourceEnded("over"))
         if isinstance(step, threading.Event):
+            self.hanging.set()
             step.wait(20)
             step = next(self._steps, SourceEnded("over"))
         if isinstance(step, Exception):
             raise step
+        if step is None:
+            return None
         t_ns = round(step * NS_PER_S)
         return Picture(t_ns, utc_now(), "arrival", lambda: numbered(round(step) % 256))
 
@@ -93,16 +96,20 @@ class Rig:
         self.metrics = Metrics()
         self.buffer = FrameBuffer(self.metrics)
         self.statuses: list[SourceStatus] = []
+        self.log_failure: StreamQAError | None = None
         self._news = threading.Condition()
         sampler = Sampler([round(every_s * NS_PER_S)])
         rest = () if make is None else (make,)
-        self.supervisor = Supervisor(spec, sampler, self.buffer, self.report, self.metrics, *rest)
+        ends = Ends(self.buffer, self.report, self.metrics)
+        self.supervisor = Supervisor(spec, sampler, ends, *rest)
 
     @property
     def states(self) -> list[str]:
         return [status.state for status in self.statuses]
 
     def report(self, status: SourceStatus) -> None:
+        if self.log_failure is not None:
+            raise self.log_failure
         with self._news:
             self.statuses.append(status)
             self._news.notify_all()

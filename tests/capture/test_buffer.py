@@ -233,5 +233,47 @@ def test_mistakes_are_told() -> None:
         buffer.add("a", live=True)
     with pytest.raises(ValueError, match="capacity"):
         FrameBuffer(Metrics(), 0)
-    with pytest.raises(KeyError):
-        buffer.put(frame("z", 0))
+
+
+def test_a_removed_source_is_forgotten_and_what_was_unread_counted() -> None:
+    metrics = Metrics()
+    buffer = FrameBuffer(metrics, 4)
+    for source in "ab":
+        buffer.add(source, live=False)
+        for index in range(3):
+            buffer.put(frame(source, index))
+    buffer.remove("a")
+    buffer.remove("nobody")
+    assert dropped(metrics, "a") == 3
+    assert names(buffer.take(up_to(8), 0)) == ["b0", "b1", "b2"]
+    buffer.put(frame("a", 3))  # from a read that was on its way
+    assert buffer.take(up_to(8), 0) == []
+    buffer.finish("b")
+    assert buffer.exhausted
+    buffer.add("a", live=True)
+    buffer.put(frame("a", 4))
+    assert names(buffer.take(up_to(8), 0)) == ["a4"]
+
+
+def test_whoever_waits_for_room_goes_free_when_its_source_is_removed() -> None:
+    buffer = FrameBuffer(Metrics(), 1)
+    buffer.add("a", live=False)
+    buffer.put(frame("a", 0))
+    thread = threading.Thread(target=buffer.put, args=(frame("a", 1),))
+    thread.start()
+    buffer.remove("a")
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_buffer_that_stays_is_exhausted_only_when_it_is_closed() -> None:
+    buffer = FrameBuffer(Metrics(), stays=True)
+    assert not buffer.exhausted
+    buffer.add("a", live=True)
+    buffer.finish("a")
+    assert not buffer.exhausted
+    begin = time.monotonic()
+    assert buffer.take(up_to(8), 0.2) == []
+    assert time.monotonic() - begin >= 0.2, "it would spin"
+    buffer.close()
+    assert buffer.exhausted

@@ -185,9 +185,9 @@ def test_facts_are_of_the_file_that_was_read_last(mixed: Path) -> None:
         source.read()
         facts = source.facts
         assert (facts.codec, facts.width, facts.height) == ("png", 160, 96)
-        assert facts.note == "1 files read"
+        assert facts.note == ""
         source.read()
-        assert source.facts.note == "2 files read, 1 of them damaged"
+        assert source.facts.note == "damaged and left out so far: 1"
 
 
 def test_what_a_spec_says(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_file_that_paused_too_long_is_told_and_read_when_it_is_whole(
     assert "a.png: not an image that can be read, or damaged; left out" in caplog.text
     path.write_bytes(whole)
     assert watched.numbers() == [5]
-    assert "1 of them damaged" in watched.source.facts.note
+    assert "damaged and left out so far: 1" in watched.source.facts.note
 
 
 def test_a_file_that_is_written_over_is_a_new_image(watched: Watched, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamqa.bench.camera_process import CameraProcess
-from streamqa.capture import supervisor
+from streamqa.capture import backoff
 from streamqa.capture.encode import write_video
 from streamqa.capture.source import Picture, SourceSpec
 from streamqa.capture.stream import StreamSource
@@ -76,7 +76,7 @@ def test_a_wrong_password_or_path_is_refused_and_not_repeated(
 def test_a_camera_that_dies_comes_back_and_time_goes_on(
     server: CameraProcess, rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "backoff_s", lambda attempt, refused, jitter: 0.2)
+    monkeypatch.setattr(backoff, "backoff_s", lambda attempt, refused, jitter: 0.2)
     server.start("--user", "admin", "--password", "s3cret")
     one = rig(server.url("admin:s3cret"), every_s=0.1)
     one.supervisor.start()
@@ -100,7 +100,7 @@ def test_a_camera_that_dies_comes_back_and_time_goes_on(
 def test_a_black_hole_is_reported_from_outside_and_given_up(
     server: CameraProcess, rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "backoff_s", lambda attempt, refused, jitter: 0.2)
+    monkeypatch.setattr(backoff, "backoff_s", lambda attempt, refused, jitter: 0.2)
     server.start()
     one = rig(
         SourceSpec("cam", server.url(), stall_after_s=0.5),

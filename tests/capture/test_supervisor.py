@@ -6,14 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from streamqa.capture import supervisor
+from streamqa.capture import backoff
 from streamqa.capture.source import SourceSpec
-from streamqa.capture.supervisor import backoff_s
 from streamqa.errors import ConfigError, SourceRefused, SourceUnavailable, StreamQAError
-from streamqa.types import Box, Point, SourceStatus, Zone
+from streamqa.types import Box, Point, Zone
 
 from .conftest import Rig, ScriptedSource, number_of
 
@@ -24,25 +21,12 @@ BROKEN = SourceUnavailable("rtsp://admin:s3cret@cam/x: gone")
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "backoff_s", lambda attempt, refused, jitter: 0.01)
+    monkeypatch.setattr(backoff, "backoff_s", lambda attempt, refused, jitter: 0.01)
 
 
 def one_after_the_other(*sources: ScriptedSource) -> Callable[[SourceSpec], ScriptedSource]:
     following = iter(sources)
     return lambda spec: next(following)
-
-
-@given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True))
-def test_backoff_grows_from_half_a_second_to_thirty_and_never_further(attempt: int, jitter: float) -> None:
-    delay = backoff_s(attempt, False, jitter)
-    assert 0.5 <= delay <= 30
-    assert delay <= backoff_s(attempt + 1, False, jitter)
-    assert backoff_s(attempt, True, jitter) == 60
-
-
-def test_backoff_is_spread() -> None:
-    assert [backoff_s(n, False, 0.0) for n in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert backoff_s(0, False, 0.5) == 0.75
 
 
 def test_a_recording_gives_all_its_frames_and_ends(rig: MakeRig, clip: Path) -> None:
@@ -220,7 +204,7 @@ def test_stopping_a_recording_that_waits_for_room(rig: MakeRig) -> None:
 def test_a_bug_is_reported_and_does_not_end_a_camera(
     rig: MakeRig, caplog: pytest.LogCaptureFixture, is_live: bool
 ) -> None:
-    caplog.set_level("DEBUG", "streamqa.capture.supervisor")
+    caplog.set_level("DEBUG", "streamqa.capture.reader")
     sources = [
         ScriptedSource([0.0, ZeroDivisionError("in rtsp://a:s3cret@h/x")], is_live),
         ScriptedSource([0.0]),
@@ -240,11 +224,7 @@ def test_a_bug_is_reported_and_does_not_end_a_camera(
 
 def test_when_nothing_can_be_reported_the_source_stops(clip: Path, rig: MakeRig) -> None:
     one = rig(str(clip))
-
-    def full(status: SourceStatus) -> None:
-        raise StreamQAError("the log is closing")
-
-    one.supervisor._report = full
+    one.log_failure = StreamQAError("the log is closing")
     one.supervisor.start()
     assert one.all_frames() == []
     assert one.supervisor.stop(5)

@@ -156,5 +156,5 @@ def test_every_setting_of_a_source_reaches_capture() -> None:
         "sources: {a: a.mp4, b: {url: b.mp4, pace: realtime, loop: true, priority: 3, detail: fast}}"
     )
     a, b = source_specs(config)
-    assert (a.pace, a.loop, a.priority, a.detail) == ("fast", False, 0, "full")
+    assert (a.pace, a.loop, a.priority, a.detail) == ("auto", False, 0, "full")
     assert (b.pace, b.loop, b.priority, b.detail) == ("realtime", True, 3, "fast")

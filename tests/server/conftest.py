@@ -58,7 +58,7 @@ class Site:
         return ServerContext(
             log=self.log,
             metrics=self.metrics,
-            sources=("gate", "desk"),
+            sources=lambda: ("gate", "desk"),
             questions=(
                 Question("person", "Is there a person?", "yes_no", SECONDS, window_ns=5 * SECONDS),
                 Question("cars", "How many cars?", "number", 2 * SECONDS, sources=("gate",)),
