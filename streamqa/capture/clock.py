@@ -25,6 +25,7 @@ _STUCK_NS = (
 _MOST_STUCK = 3  # times, then timestamps are no clock
 _OLDEST_NS = 2 * _BUCKET_NS  # the delay of a picture; what seems older is of another timeline
 _SETTLED_NS = NS_PER_S
+_OFF_NS = 3 * NS_PER_S  # of a sender's clock: less may be the way of the pictures
 _AGE_NS = (-NS_PER_S, 30 * NS_PER_S)  # of a sender's time that can be believed, against our wall clock
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -84,9 +85,7 @@ class LiveClock:
         self._t_ns = 0
         self.jumps = 0  # how often timestamps jumped, and a new segment began
         self.clock: Clock = "arrival"  # of the last stamp
-        self.sender_late_ns = (
-            0  # by how much the sender's clock says "older" than ours does, at the last stamp
-        )
+        self.sender_off_ns: int | None = None  # how far its clock is behind ours, where that is too much
         self.settled = not has_timestamps  # no burst any more: packets come as they are captured
 
     @property
@@ -119,7 +118,28 @@ class LiveClock:
     def report(self, pts_ns: int, sent_us: int, wall: datetime) -> None:
         """The sender reported that its wall clock showed `sent_us` (UNIX, µs) at this timestamp."""
         sent_ns = sent_us * 1000
-        self._sender.report(sent_ns - pts_ns, _unix_ns(wall) - sent_ns)
+        age_ns = _unix_ns(wall) - sent_ns
+        if not self._sender.report(sent_ns - pts_ns, age_ns):
+            return
+        off_ns = age_ns - self._late_ns
+        if abs(off_ns) <= _OFF_NS:
+            self.sender_off_ns = None
+        elif self.sender_off_ns is None or not _agree(off_ns, self.sender_off_ns):
+            self.sender_off_ns = off_ns  # and stays so while it is about this, so that it is told once
+
+    @property
+    def note(self) -> str:
+        """What its owner should know of the camera's clocks; empty where they are as they should be."""
+        words = []
+        if self.sender_off_ns is not None:
+            off_s = self.sender_off_ns / NS_PER_S
+            side = "behind" if off_s > 0 else "ahead of"
+            words.append(f"its clock is {abs(off_s):.0f} s {side} this machine's: set both by NTP")
+        if not self._trusted and self._timeline is not None:
+            words.append("its timestamps are no clock: times are those of arrival")
+        elif self.jumps:
+            words.append("its timestamps jumped by more than 5 s: a new segment began")
+        return "; ".join(words)
 
     def stamp(self, pts_ns: int | None, now_ns: int, wall: datetime) -> Stamp:
         """The times of a picture that is handed over now."""
@@ -130,7 +150,6 @@ class LiveClock:
         if pts_ns is not None and self._sender.base_ns is not None:
             age_ns = _unix_ns(wall) - (self._sender.base_ns + pts_ns)
             if _plausible(age_ns):
-                self.sender_late_ns = age_ns - delay_ns
                 self.clock, delay_ns = "rtcp", max(0, age_ns)
         captured_at = wall - timedelta(microseconds=delay_ns // 1000)
         return Stamp(self._t_ns, captured_at, self.clock, delay_ns)
@@ -236,14 +255,18 @@ class _Sender:
         self._first = True
         self._other = _Proof()
 
-    def report(self, base_ns: int, age_ns: int) -> None:
-        """It says that its clock showed `base_ns` at timestamp 0, which makes the report itself `age_ns` old."""
+    def report(self, base_ns: int, age_ns: int) -> bool:
+        """It says that its clock showed `base_ns` at timestamp 0, which makes the report itself `age_ns` old.
+
+        Whether that is what to think of it now; not, when it is a single report against those before it.
+        """
         said = base_ns if _plausible(age_ns) else None
         if self._first or _agree(said, self.base_ns):
             self._other.forget()
         elif not self._other.add(said):
-            return
+            return False
         self.base_ns, self._first = said, False
+        return True
 
 
 def _agree(a: int | None, b: int | None) -> bool:

@@ -32,20 +32,36 @@ class Hardware:
 
     accel: HWAccel | None = None  # for `av.open`, which downloads the pictures; None: the CPU
     device: str = ""
-    note: str = ""  # why it is not as wished; empty where it is
+    reason: str = ""  # why it is not as wished; empty where it is
     fell_back: bool = False  # whether that is news: not for "auto" on a machine without any device
+
+    @property
+    def decoder(self) -> str:
+        """What decodes, and why, for `SourceFacts`."""
+        if self.accel is not None:
+            return self.device
+        return f"cpu, since {self.reason}" if self.reason else "cpu"
+
+    @property
+    def note(self) -> str:
+        """What its owner should be told."""
+        return f"decoded by the CPU: {self.reason}" if self.fell_back else ""
 
     def after_open(self, codec: str, is_hwaccel: bool) -> Hardware:
         """What decodes a stream of this codec, once it is open."""
         if self.accel is None or is_hwaccel:
             return self
-        return Hardware(None, "", f"{self.device} does not decode {codec} here; the CPU does", True)
+        return self.given_up(f"{self.device} does not decode {codec} here")
 
     def after_picture(self, layout: str) -> Hardware:
         """What decodes, known by the pixel format of the first picture: FFmpeg falls back without a word."""
         if self.accel is None or layout.startswith(_DOWNLOADED):
             return self
-        return Hardware(None, "", f"{self.device} cannot decode this stream; the CPU does", True)
+        return self.given_up(f"{self.device} cannot decode this stream")
+
+    def given_up(self, reason: str) -> Hardware:
+        """The CPU instead, for this reason."""
+        return Hardware(None, "", reason, True)
 
 
 def choose(wish: str) -> Hardware:
@@ -58,4 +74,4 @@ def choose(wish: str) -> Hardware:
         if not reason:
             return Hardware(HWAccel(device), device)
         reasons.append(reason)
-    return Hardware(None, "", f"decoded by the CPU: {'; '.join(reasons)}", wish != "auto")
+    return Hardware(None, "", "; ".join(reasons), wish != "auto")

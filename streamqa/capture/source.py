@@ -67,6 +67,9 @@ class SourceFacts:
     fps: float | None = None
     gop_s: float | None = None  # from one keyframe to the next, as measured so far
     note: str = ""  # what its owner should know, e.g. that hardware decoding fell back
+    clock: Clock | None = None  # in use for the last picture
+    decoder: str = ""  # "cpu" or a device; for "cpu", why, where something else was wished for
+    jumps: int = 0  # live: how often timestamps jumped, and a new segment began
 
 
 class Source(Protocol):

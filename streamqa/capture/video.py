@@ -9,11 +9,13 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
 
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from streamqa.capture.decoder import RecordedPictures
 from streamqa.capture.ffmpeg import open_input
+from streamqa.capture.hardware import Hardware, choose
 from streamqa.capture.images import Images
 from streamqa.capture.links import Link
 from streamqa.capture.pace import Realtime
@@ -38,7 +40,7 @@ def make(spec: SourceSpec) -> Source:
         return StreamSource(
             spec.url, transport=spec.transport, tls_verify=spec.tls_verify, hwaccel=spec.hwaccel
         )
-    recording = FileSource(spec.url, spec.tls_verify)
+    recording = FileSource(spec.url, tls_verify=spec.tls_verify, hwaccel=spec.hwaccel)
     return Realtime(recording, loop=spec.loop) if spec.pace == "realtime" else recording
 
 
@@ -47,9 +49,11 @@ class FileSource:
 
     is_live = False
 
-    def __init__(self, url: str, tls_verify: bool = True) -> None:
-        """`url`: a path, or an http URL of a file; `tls_verify` as in `SourceSpec`."""
+    def __init__(self, url: str, *, tls_verify: bool = True, hwaccel: str = "off") -> None:
+        """`url`: a path, or an http URL of a file; the others are as in `SourceSpec`."""
         self._url = url
+        self._hwaccel = hwaccel
+        self._hardware = Hardware()
         self._link = Link(TIMEOUT_S, tls_verify=tls_verify, live=False)
         self._name = redact(url)
         self._container: InputContainer | None = None
@@ -65,16 +69,20 @@ class FileSource:
             SourceUnavailable: an http server that does not answer.
         """
         self.close()
+        hardware = choose(self._hwaccel)
         if "://" in self._url:
-            opened = open_input(self._url, self._name, link=self._link)
+            opened = open_input(self._url, self._name, link=self._link, hwaccel=hardware.accel)
         else:
             _check_file(self._url, self._name)
-            opened = _open_file(self._url, self._name)
+            opened = _open_file(self._url, self._name, hardware.accel)
         self._container, stream = opened
         self._pictures = RecordedPictures(self._container, stream)
         context = stream.codec_context
         fps = float(stream.average_rate) if stream.average_rate else None
-        self._facts = SourceFacts(context.codec.canonical_name, context.width, context.height, fps)
+        self._hardware = hardware.after_open(context.name, context.is_hwaccel)
+        self._facts = SourceFacts(
+            context.codec.canonical_name, context.width, context.height, fps, clock="media"
+        )
 
     @property
     def facts(self) -> SourceFacts:
@@ -82,13 +90,18 @@ class FileSource:
         pictures = self._pictures
         if pictures is None:
             return self._facts
-        note = (
+        whole = (
             "decoded whole: its keyframes or timestamps cannot be relied on"
             if pictures.is_decoded_whole
             else ""
         )
-        fps = pictures.rate.fps or self._facts.fps
-        return replace(self._facts, fps=fps, gop_s=pictures.gops.mean_s, note=note)
+        return replace(
+            self._facts,
+            fps=pictures.rate.fps or self._facts.fps,
+            gop_s=pictures.gops.mean_s,
+            note="; ".join(filter(None, (self._hardware.note, whole))),
+            decoder=self._hardware.decoder,
+        )
 
     @property
     def end_ns(self) -> int:
@@ -112,6 +125,7 @@ class FileSource:
             return None
         t_ns, frame = following
         self._facts = replace(self._facts, width=frame.width, height=frame.height)
+        self._hardware = self._hardware.after_picture(frame.format.name)
         return Picture(t_ns, None, "media", partial(self._images.of, frame))
 
     def close(self) -> None:
@@ -131,12 +145,12 @@ class FileSource:
         return SourceEnded(f"{self._name}: end")
 
 
-def _open_file(path: str, name: str) -> tuple[InputContainer, VideoStream]:
+def _open_file(path: str, name: str, hwaccel: HWAccel | None) -> tuple[InputContainer, VideoStream]:
     """Open a file; what FFmpeg cannot read now, it cannot read later either, so that is a refusal."""
     try:
         # "file:" keeps FFmpeg from reading a protocol into a name such as "12:30.mp4".
         # The timeout is for playlists: of a live one FFmpeg tries the segments for ever.
-        return open_input(f"file:{path}", name, timeout_s=(_OPEN_FILE_S, None))
+        return open_input(f"file:{path}", name, timeout_s=(_OPEN_FILE_S, None), hwaccel=hwaccel)
     except SourceUnavailable:
         raise SourceRefused(f"{name}: not a video that FFmpeg can read, or damaged at its start") from None
 

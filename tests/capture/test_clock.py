@@ -313,11 +313,40 @@ def test_after_a_jump_old_reports_say_nothing() -> None:
         assert stamp.clock == ("arrival" if 9.5 <= true_s < 12 else "rtcp")
 
 
-def test_how_far_the_senders_clock_is_behind_ours_is_known() -> None:
-    camera = Camera(25, 5)
+@pytest.mark.parametrize(
+    ("wrong_s", "words"),
+    [
+        (-12.0, "its clock is 12 s behind this machine's: set both by NTP"),
+        (3600.0, "its clock is 3600 s ahead of this machine's: set both by NTP"),
+        (0.5, ""),
+    ],
+)
+def test_a_senders_clock_that_is_wrong_is_told_always_in_the_same_words(wrong_s: float, words: str) -> None:
+    camera = Camera(25, 5, jitter_s=0.1)
     clock = LiveClock(camera.t0_ns)
     for pts_ns, arrival_ns, true_s in camera.packets():
         clock.packet(pts_ns, arrival_ns)
-        clock.report(pts_ns, round((NOON.timestamp() + true_s - 12) * 1e6), wall_at(arrival_ns, camera))
-        clock.stamp(pts_ns, arrival_ns, wall_at(arrival_ns, camera))
-    assert clock.sender_late_ns == pytest.approx(12.05 * S, abs=0.01 * S)
+        clock.report(pts_ns, round((NOON.timestamp() + true_s + wrong_s) * 1e6), wall_at(arrival_ns, camera))
+        assert clock.note == words
+
+
+def test_jumps_and_useless_timestamps_are_told_in_words() -> None:
+    assert check(Camera(), 1).note == ""
+    assert "jumped by more than 5 s" in check(Camera(25, 20, jumps=((5, 8.0), (10, -9.0))), 1).note
+    assert check(Camera(25, 200, 0.9), 10).note == "its timestamps are no clock: times are those of arrival"
+    assert LiveClock(0, has_timestamps=False).note == ""
+
+
+def test_a_single_absurd_report_is_not_told_and_a_clock_that_was_set_right_is_told_no_more() -> None:
+    camera = Camera(25, 6)
+    clock = LiveClock(camera.t0_ns)
+    told = {}
+    for pts_ns, arrival_ns, true_s in camera.packets():
+        wrong_s = -1e6 if true_s in (1.0, 3.0, 3.04, 3.08) else 0.0
+        clock.packet(pts_ns, arrival_ns)
+        sent_s = NOON.timestamp() + true_s + wrong_s
+        clock.report(pts_ns, round(sent_s * 1e6), wall_at(arrival_ns, camera))
+        told[true_s] = clock.note
+    assert told[1.04] == ""
+    assert "1000000 s behind" in told[3.08]
+    assert told[5.0] == ""

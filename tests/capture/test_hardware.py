@@ -10,6 +10,10 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from streamqa.capture import hardware
 from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.hardware import Hardware, choose
+from streamqa.capture.source import SourceSpec
+from streamqa.capture.video import make
+
+from .conftest import number_of
 
 
 @pytest.fixture
@@ -20,6 +24,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_off_asks_no_driver() -> None:
     assert choose("off") == Hardware()
+    assert Hardware().decoder == "cpu"
+    assert Hardware().note == ""
 
 
 @pytest.mark.usefixtures("bare")
@@ -27,9 +33,10 @@ def test_off_asks_no_driver() -> None:
 def test_a_device_that_is_not_there_is_said_and_is_news_only_if_it_was_asked_for(wish: str) -> None:
     chosen = choose(wish)
     assert chosen.accel is None
-    assert "decoded by the CPU" in chosen.note
+    assert chosen.decoder.startswith("cpu, since there is no")
     assert chosen.fell_back == (wish != "auto")
-    assert ("vaapi" in chosen.note) == (wish != "cuda")
+    assert bool(chosen.note) == (wish != "auto")
+    assert ("vaapi" in chosen.decoder) == (wish != "cuda")
 
 
 @pytest.mark.parametrize("device", ["cuda", "vaapi"])
@@ -40,6 +47,7 @@ def test_this_machine_is_asked_without_harm(device: str) -> None:
     chosen = choose(device)
     assert (chosen.accel is None) == bool(reason)
     assert reason in chosen.note
+    assert chosen.decoder == (f"cpu, since {reason}" if reason else device)
 
 
 def test_a_stream_that_the_device_cannot_decode_is_decoded_all_the_same(clip: Path) -> None:
@@ -52,7 +60,7 @@ def test_a_stream_that_the_device_cannot_decode_is_decoded_all_the_same(clip: Pa
     container.close()
     assert 6 <= len(keys) <= 7, "skipping works as it does without a device"
     assert all(frame.key_frame for frame in keys)
-    assert after == Hardware(None, "", "drm does not decode h264 here; the CPU does", True)
+    assert after.note == "decoded by the CPU: drm does not decode h264 here"
 
 
 @pytest.mark.parametrize(("layout", "is_hardware"), [("nv12", True), ("p010le", True), ("yuv420p", False)])
@@ -60,5 +68,19 @@ def test_the_first_picture_shows_who_decoded_it(layout: str, is_hardware: bool) 
     chosen = Hardware(HWAccel("cuda"), "cuda").after_open("h264", True)
     after = chosen.after_picture(layout)
     assert (after == chosen) == is_hardware
-    assert after.fell_back != is_hardware
+    assert after.note == ("" if is_hardware else "decoded by the CPU: cuda cannot decode this stream")
+    assert after.decoder.startswith("cuda" if is_hardware else "cpu, since cuda")
     assert Hardware().after_picture(layout) == Hardware()
+
+
+@pytest.mark.parametrize("wish", ["auto", "cuda", "vaapi"])
+def test_hardware_that_is_not_there_changes_no_picture_and_is_told(clip: Path, wish: str) -> None:
+    source = make(SourceSpec("a", str(clip), hwaccel=wish))
+    source.open()
+    if not source.facts.decoder.startswith("cpu"):
+        pytest.skip("this machine has such a device")
+    numbers = [number_of(source.read().to_image()) for _ in range(20)]
+    assert numbers == list(range(20))
+    assert source.facts.decoder.startswith("cpu, since ")
+    assert (source.facts.note == "") == (wish == "auto")
+    source.close()
