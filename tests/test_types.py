@@ -157,3 +157,8 @@ def test_wall_time_is_utc_with_milliseconds() -> None:
     assert iso_ms(MOMENT.astimezone(timezone(timedelta(hours=-5)))) == "2026-11-22T02:22:34.120Z"
     assert iso_ms(None) is None
     assert utc_now().tzinfo is UTC
+
+
+def test_a_frame_is_old_after_two_slides_or_as_the_question_says() -> None:
+    question = Question("q", "?", "yes_no", 3)
+    assert (question.age_limit_ns, replace(question, max_age_ns=1).age_limit_ns) == (6, 1)

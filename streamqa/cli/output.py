@@ -16,7 +16,7 @@ Write = Callable[[dict[str, Any]], None]
 
 CSV_COLUMNS = (
     *("seq", "source", "question", "t_s", "captured_at", "kind", "value", "state", "reason", "confidence"),
-    *("text", "frame", "skipped", "reused", "changed", "model"),
+    *("text", "frame", "skipped", "inactive", "reused", "changed", "model"),
 )
 
 

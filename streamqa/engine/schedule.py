@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 from streamqa.hours import Hours
@@ -108,7 +109,12 @@ class Schedule:
 
 def _is_active(question: Question, frame: Frame) -> bool:
     """Whether the frame lies in the question's hours."""
-    return question.when is None or frame.captured_at is None or question.when.active(frame.captured_at)
+    return question.when is None or frame.captured_at is None or _within(question.when, frame.captured_at)
+
+
+@lru_cache(maxsize=256)  # a frame that waits is looked at again each time that another one comes
+def _within(hours: Hours, at: datetime) -> bool:
+    return hours.active(at)
 
 
 def _active_ticks(question: Question, frame: Frame, first: int, until: int) -> int:

@@ -23,6 +23,7 @@ ANSWER: dict[str, Any] = {
     "t_s": 61.25,
     "captured_at": None,
     "skipped": 0,
+    "inactive": 7,
     "reused": False,
     "changed": True,
     "model": "tiny@1",
@@ -68,6 +69,7 @@ def test_csv_reads_back_and_cannot_become_a_formula() -> None:
     )
     assert rows[0]["value"] == "true"
     assert rows[0]["t_s"] == "61.25"
+    assert rows[0]["inactive"] == "7"
     assert rows[1]["value"] == "'=cmd()"
     assert rows[1]["text"] == '\'=1+1,"x"\n'
 

@@ -46,6 +46,14 @@ def test_nothing_to_ask_is_no_call() -> None:
     assert model.batches == []
 
 
+def test_no_more_than_fit_are_handed_over_at_once() -> None:
+    model = failing(ValueError, 4)
+    outcome = ask(model, [request(n) for n in range(7)], most=3)
+    assert texts(outcome.said) == [["0"], ["1"], ["2"], ["3"], ["!"], ["5"], ["6"]]
+    assert [len(batch) for batch in model.batches] == [3, 3, 1, 2, 1, 1, 1]
+    assert (outcome.failed, outcome.halved) == (True, {"error": 2})
+
+
 @given(
     st.sets(st.integers(0, 15)), st.integers(1, 16), st.sampled_from([ValueError, ModelError, MemoryError])
 )

@@ -77,6 +77,20 @@ def test_frames_without_prompts_cost_nothing() -> None:
     assert batch_size([due(1.0, prompts=1), due(1.0, prompts=100)], 9, 0, cost(0.1, 0.1, 0.01)) == 1
 
 
+def test_a_frame_with_several_zones_is_as_many_pictures() -> None:
+    def zones(count: int, in_s: float | None = None) -> Candidate:
+        return due(in_s)._replace(work=Work(count, count, 0.3 * count))
+
+    assert batch_size([zones(3)] * 9, 16, 0, cost(0, 0)) == 5
+    assert batch_size([zones(20), zones(1)], 16, 0, cost(0, 0)) == 1  # alone it goes, in parts
+    assert batch_size([zones(3, 1.0)] * 9, 64, 0, cost(0.1, 0.1)) == 3
+    assert batch_size([zones(3, 0.45)] * 9, 64, 0, cost(0.1, 0.1), lambda _: 7.9) == 2
+    watched = Load()
+    for number in range(4):  # 2 pictures each: as 8 cameras with one
+        watched.saw(f"c{number}", zones(2), SECOND, 0)
+    assert watched.needed(0, 0, cost(0.2, 0.05)) == pytest.approx(3.14, abs=0.01)
+
+
 candidates = st.lists(
     st.builds(due, st.none() | st.floats(-1, 3, allow_nan=False), st.integers(0, 2), st.integers(0, 5)),
     max_size=12,
