@@ -99,6 +99,7 @@ _WEBCAM = (r"webcam:|/dev/video", "webcams")
 _ONLY_OF = {  # setting -> the URLs on which it has an effect, and what these are
     "transport": (r"rtsps?://", "rtsp:// sources"),
     "tls_verify": (r"(rtsp|http|rtmp)s://", "rtsps://, https:// and rtmps:// sources"),
+    "hwaccel": (r"(?!webcam:|/dev/video|scene:)", "streams and recordings"),
     "size": _WEBCAM,
     "fps": _WEBCAM,
     "fourcc": _WEBCAM,

@@ -79,3 +79,11 @@ def test_certificates_matter_where_there_are_some() -> None:
         assert not source.tls_verify
     with pytest.raises(ValidationError, match="tls_verify has an effect on rtsps"):
         SourceConfig.model_validate({"url": "rtsp://h/a", "tls_verify": False})
+
+
+def test_only_what_is_decoded_can_be_decoded_by_hardware() -> None:
+    for url in ("rtsp://h/a", "clip.mp4", "/data/clips", "https://h/a.m3u8"):
+        assert SourceConfig.model_validate({"url": url, "hwaccel": "auto"}).hwaccel == "auto"
+    for url in ("webcam:0", "/dev/video1", "scene:gate"):
+        with pytest.raises(ValidationError, match="hwaccel has an effect on streams and recordings only"):
+            SourceConfig.model_validate({"url": url, "hwaccel": "auto"})

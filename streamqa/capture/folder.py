@@ -36,7 +36,7 @@ def make(spec: SourceSpec) -> Source:
     path = re.sub(r"^folder:", "", spec.url, flags=re.IGNORECASE)
     if not path:
         raise ConfigError(f"source {spec.url!r}: give the folder, as in folder:/data/images")
-    folder = FolderSource(path, watch=spec.watch, interval_ns=spec.interval_ns)
+    folder = FolderSource(path, watch=spec.watch, interval_ns=spec.interval_ns, hwaccel=spec.hwaccel)
     if spec.pace != "realtime":
         return folder
     if spec.watch:
@@ -73,11 +73,13 @@ class FolderSource:
         *,
         watch: bool = False,
         interval_ns: int = NS_PER_S,
+        hwaccel: str = "off",
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`sleep` waits so many seconds; for tests."""
         self._path, self._name = path, _shown(path)
         self._watch, self._interval_ns, self._sleep = watch, interval_ns, sleep
+        self._hwaccel = hwaccel
         self._waiting: deque[tuple[str, Version]] | None = None  # what is to be read; None: not open
         self._arrivals = Arrivals()
         self._look_ns = 0  # monotonic clock: when to look again
@@ -202,7 +204,7 @@ class FolderSource:
 
     def _begin(self, name: str, begin_ns: int) -> _Clip | None:
         path = os.path.join(self._path, name)
-        source = FileSource(path)
+        source = FileSource(path, hwaccel=self._hwaccel)
         try:
             source.open()
         except SourceError as error:

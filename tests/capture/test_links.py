@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import av
 import pytest
 
+from streamqa.bench.camera_process import CameraProcess
 from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.links import PROTOCOLS, Link, address_of, protocol_of
 from streamqa.errors import SourceError, SourceRefused, SourceUnavailable
@@ -109,6 +111,24 @@ def test_a_server_that_does_not_take_the_connection_is_given_up(scheme: str, ful
     assert took_s < 3
     assert isinstance(error, SourceUnavailable)
     assert "no data for 0.3 s" in str(error)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_camera_that_falls_silent_is_given_up(clip: Path, transport: str) -> None:
+    camera = CameraProcess(clip)
+    camera.start()
+    try:
+        container, stream = open_input(camera.url(), "cam", link=Link(0.5, transport))
+        camera.signal(signal.SIGSTOP)
+        began_s = time.monotonic()
+        with pytest.raises(av.error.TimeoutError):
+            for _ in container.demux(stream):
+                pass
+        took_s = time.monotonic() - began_s
+        container.close()
+    finally:
+        camera.kill()
+    assert 0.4 < took_s < 2, "twice the timeout, since FFmpeg tries to read once more"
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "http", "https", "rtmp", "rtmps"])

@@ -7,6 +7,7 @@ Measured with PyAV 18.1 (FFmpeg 8.1), for which the last tests stand guard: rtsp
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -113,7 +114,8 @@ def test_a_certificate_is_looked_at_only_with_its_authority(tls: tuple[CameraPro
         assert taken == is_taken, more
 
 
-def test_rtmp_from_ffmpegs_own_server(clip: Path) -> None:
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_rtmp_from_ffmpegs_own_server(clip: Path, fault: int) -> None:
     """PyAV gives its options to the muxer only, so that it cannot listen itself (measured)."""
     if (ffmpeg := shutil.which("ffmpeg")) is None:
         pytest.skip("needs the ffmpeg command: apt-get install ffmpeg, see .ci/run")
@@ -125,9 +127,11 @@ def test_rtmp_from_ffmpegs_own_server(clip: Path) -> None:
         source = connected(url)
         found = read_some(source, 30)
         assert found == [(found[0] + i) % 120 for i in range(30)]
-        server.kill()
+        server.send_signal(fault)
+        began_s = time.monotonic()
         with pytest.raises(SourceUnavailable):
             read_some(source, 10_000)
+        assert time.monotonic() - began_s < 3, "the timeout is half a second"
         source.close()
     finally:
         server.kill()
@@ -138,7 +142,7 @@ def connected(url: str) -> StreamSource:
     """A source of a server that takes one connection and may not listen yet."""
     deadline = time.monotonic() + 20
     while True:
-        source = StreamSource(url)
+        source = StreamSource(url, timeout_s=0.5)
         try:
             source.open()
         except SourceUnavailable:
