@@ -179,7 +179,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_read(folder: Path) -> None:
     found = probe(SourceSpec("in", str(folder)))
     assert (found.kind, found.live, found.failure) == ("folder", False, "")
-    assert found.facts == SourceFacts("png", 64, 48, note="2 files read")
+    assert found.facts == SourceFacts("png", 64, 48)
 
 
 def test_a_watched_folder_may_be_empty(tmp_path: Path) -> None:
