@@ -78,14 +78,14 @@ def camera_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lines(gstreamer: tuple[str, ...], camera_clip: Path, rig: MakeRig) -> Iterator[list[Line]]:
     made: list[Line] = []
-    for transport in ("tcp",):
+    for transport in ("tcp", "udp"):
         for name, server in (
             ("ours", CameraProcess(camera_clip, *PASSWORD, "--transport", transport)),  # and no other
             ("GStreamer's", CameraProcess(camera_clip, *PASSWORD, program=gstreamer)),
         ):
             server.start()
             spec = SourceSpec("cam", server.url("admin:s3cret"), transport=transport, stall_after_s=STALLED_S)
-            one = rig(spec, make=lambda spec: StreamSource(spec.url, timeout_s=TIMEOUT_S))
+            one = rig(spec, make=lambda spec: StreamSource(spec.url, TIMEOUT_S, transport=spec.transport))
             made.append(Line(f"{name} by {transport}", server, one))
     yield made
     for line in made:
