@@ -17,7 +17,7 @@ MOST_PACKETS = 1024
 MOST_BYTES = 32 << 20
 _CUT_NS = 600 * NS_PER_S
 _GOPS = 4
-_MOST_OUT = 64  # more than any decoder holds back
+MOST_OUT = 64  # more than any decoder holds back
 
 
 class Step(NamedTuple):
@@ -188,7 +188,7 @@ class Shortcut:
         if mark is None:
             return None
         passed = [other for other in self._out if _is_before(other, mark)]
-        self._out = [other for other in self._out if other is not mark and other not in passed][-_MOST_OUT:]
+        self._out = [other for other in self._out if other is not mark and other not in passed][-MOST_OUT:]
         if self.everything:
             return mark
         good_key = mark.key and intra and not corrupt

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator
-from fractions import Fraction
+from dataclasses import replace
 from functools import partial
 
 from av.container import InputContainer
-from av.video.frame import VideoFrame
+from av.packet import Packet
+from av.video.stream import VideoStream
 
-from streamqa.capture.decoder import Decoder
 from streamqa.capture.ffmpeg import explain, open_input
 from streamqa.capture.hardware import Hardware, choose
 from streamqa.capture.images import Images
 from streamqa.capture.links import Link
+from streamqa.capture.live_pictures import LivePictures
 from streamqa.capture.source import Picture, SourceFacts, redact
 from streamqa.errors import SourceError, SourceUnavailable
 from streamqa.types import utc_now
@@ -25,7 +24,7 @@ _UNDECODABLE_S = 30.0  # packets without one picture for so long: connect anew. 
 
 
 class StreamSource:
-    """A network stream: the pictures as they arrive."""
+    """A network stream: the wanted pictures as they arrive."""
 
     is_live = True
 
@@ -49,10 +48,9 @@ class StreamSource:
         self._hardware = Hardware()
         self._rtsp = url.lower().startswith("rtsp")
         self._container: InputContainer | None = None
-        self._decoder: Decoder | None = None
-        self._batches: Iterator[list[tuple[int, VideoFrame]]] = iter(())
-        self._waiting: deque[tuple[int, VideoFrame]] = deque()
+        self._pictures: LivePictures | None = None
         self._images = Images()
+        self._facts = SourceFacts()
         self._opened_ns = 0
 
     def open(self) -> None:
@@ -68,49 +66,56 @@ class StreamSource:
         context = stream.codec_context
         self._hardware = chosen.after_open(context.name, context.is_hwaccel)
         self._opened_ns = time.monotonic_ns()
-        self._decoder = Decoder(self._container, stream, self._arrival, read_errors=1)
-        self._decoder.doubt()  # what is predicted from pictures before ours is smeared
-        self._batches = self._decoder.batches()
+        self._pictures = LivePictures(self._container, stream, self._arrival)
+        self._facts = SourceFacts(context.codec.canonical_name, context.width, context.height)
 
     @property
     def facts(self) -> SourceFacts:
-        """Nothing yet."""
-        return SourceFacts()
+        """As measured so far."""
+        pictures = self._pictures
+        if pictures is None:
+            return self._facts
+        note = self._hardware.note
+        return replace(self._facts, fps=pictures.rate.fps, gop_s=pictures.gops.mean_s, note=note)
 
     def read(self, wanted_ns: int = 0) -> Picture | None:
-        """The next picture.
+        """Wait for one packet; the picture that came out, if it is the first at or after `wanted_ns`.
+
+        None for each packet that gives none: it is a sign of life.
 
         Raises:
             SourceUnavailable: the connection broke, ended, timed out, or gives nothing that can be decoded.
         """
-        deadline = time.monotonic() + _UNDECODABLE_S
-        while not self._waiting:
-            batch = next(self._batches, None)
-            if batch is None:
-                raise self._ending()
-            self._waiting.extend(batch)
-            if not self._waiting and time.monotonic() > deadline:
+        pictures = self._pictures
+        if pictures is None:
+            raise SourceUnavailable(f"{self._name}: not open")
+        found = pictures.read(wanted_ns)
+        if found is None:
+            if pictures.ended:
+                raise self._ending(pictures)
+            if pictures.fruitless_s > _UNDECODABLE_S:
                 raise SourceUnavailable(f"{self._name}: no picture can be decoded for {_UNDECODABLE_S:g} s")
-        t_ns, frame = self._waiting.popleft()
+            return None
+        t_ns, frame = found
+        self._facts = replace(self._facts, width=frame.width, height=frame.height)
         return Picture(t_ns, utc_now(), "arrival", partial(self._images.of, frame))
 
     def close(self) -> None:
         """Disconnect. Without this, each connection would leak 12 MB, a descriptor and two threads (measured)."""
-        self._batches = iter(())
-        self._waiting.clear()
+        self._facts, self._pictures = self.facts, None
         if self._container is not None:
             self._container.close()
             self._container = None
 
-    def _arrival(self, stamp: Fraction | None) -> int | None:
+    def _arrival(self, packet: Packet[VideoStream]) -> int | None:
         """Time since the connection. Timestamps are no clock: they begin anew at each join.
 
         RTSP's first pictures often have none (6 of 7 joins) and may be older than they seem: left out.
         """
-        return None if stamp is None and self._rtsp else time.monotonic_ns() - self._opened_ns
+        return None if packet.pts is None and self._rtsp else time.monotonic_ns() - self._opened_ns
 
-    def _ending(self) -> SourceError:
-        error = self._decoder.read_error if self._decoder is not None else None
+    def _ending(self, pictures: LivePictures) -> SourceError:
+        error = pictures.read_error
         if error is not None:
             return explain(error, self._name, self._link.timeout_s)
         # FFmpeg ends a stream without error when the server dies: measured for TCP and UDP.

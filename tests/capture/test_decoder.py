@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -10,15 +9,15 @@ import numpy as np
 import pytest
 from av import Packet, VideoStream
 from av.container import InputContainer
+from av.error import InvalidDataError
 
-from streamqa.capture.decoder import Decoder, RecordedPictures, Trust, media_clock
+from streamqa.capture.decoder import Packets, RecordedPictures, Trust
 from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.images import Images
 
 from .conftest import number_of
 
 S = 10**9
-TENTH = Fraction(1, 10)
 
 
 def test_after_damage_nothing_is_believed_until_a_keyframe() -> None:
@@ -52,31 +51,9 @@ def test_doubt_begins_where_the_lost_packet_belongs() -> None:
     trust = Trust()
     assert trust.accept(0, key=True, corrupt=False)
     trust.doubt(60 * S)
+    assert not trust.accept(60 * S - S // 10, key=False, corrupt=False)  # shown before it, decoded after it
     assert not trust.accept(60 * S + S // 2, key=False, corrupt=False)
     assert trust.accept(63 * S, key=False, corrupt=False)
-
-
-def test_pictures_that_the_clock_leaves_out_are_not_given_and_not_lost(clip: Path) -> None:
-    container, stream = open_input(str(clip), "clip")
-    with container:
-        media = media_clock(stream)
-
-        def clock(stamp: Fraction | None) -> int | None:
-            t_ns = media(stamp)
-            return None if t_ns < S else t_ns
-
-        decoder = Decoder(container, stream, clock, read_errors=1)
-        times = [t_ns for batch in decoder.batches() for t_ns, _ in batch]
-    assert times == [i * S // 15 for i in range(15, 90)]
-    assert (decoder.packets, decoder.lost, decoder.missing, decoder.read_error) == (90, 0, 0, None)
-
-
-def test_a_doubtful_start_waits_for_the_first_keyframe(clip: Path) -> None:
-    container, stream = open_input(str(clip), "clip")
-    with container:
-        decoder = Decoder(container, stream, media_clock(stream), read_errors=1)
-        decoder.doubt()
-        assert sum(len(batch) for batch in decoder.batches()) == 90
 
 
 class _Flushing:
@@ -96,9 +73,25 @@ class _Flushing:
 def test_an_end_that_pyav_stumbles_over_is_an_end(clip: Path) -> None:
     container, stream = open_input(str(clip), "clip")
     with container:
-        decoder = Decoder(cast(InputContainer, _Flushing(container)), stream, media_clock(stream), 10)
-        pictures = [picture for batch in decoder.batches() for picture in batch]
-    assert (len(pictures), decoder.lost, decoder.missing) == (90, 0, 0)
+        packets = Packets(cast(InputContainer, _Flushing(container)), stream, 10)
+        assert len(list(packets.read())) == 90
+    assert (packets.count, packets.lost, packets.missing, packets.read_error) == (90, 0, 0, None)
+
+
+class _Failing:
+    """Reads that fail, as a damaged file's do."""
+
+    def demux(self, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        raise InvalidDataError(1, "damaged")
+
+
+def test_reads_that_fail_are_counted_and_given_up(clip: Path) -> None:
+    container, stream = open_input(str(clip), "clip")
+    with container:
+        packets = Packets(cast(InputContainer, _Failing()), stream, 10)
+        assert list(packets.read()) == []
+    assert (packets.lost, packets.missing) == (10, 90)
+    assert isinstance(packets.read_error, InvalidDataError)
 
 
 def read_from(path: Path, every_ns: int) -> tuple[list[int], RecordedPictures]:

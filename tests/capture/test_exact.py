@@ -17,6 +17,7 @@ from streamqa.capture.decoder import RecordedPictures
 from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.timeline import Timeline
+from streamqa.capture.video import FileSource
 
 MS = 10**6
 WIDTH, HEIGHT = 96, 64
@@ -194,3 +195,11 @@ def test_a_recording_that_begins_in_the_middle_of_a_gop(tmp_path: Path) -> None:
 def test_intra_refresh_is_found_out_without_a_loss(tmp_path: Path) -> None:
     found = sampled(write(tmp_path / "refresh.mp4", *CLIPS["refresh.mp4"]), [500 * MS])[1]
     assert (found.is_decoded_whole, found.lost) == (True, 0)
+
+
+def test_that_a_recording_must_be_decoded_whole_is_told(tmp_path: Path) -> None:
+    source = FileSource(str(write(tmp_path / "raw.h264", *CLIPS["raw.h264"])))  # without timestamps
+    source.open()
+    source.read()
+    assert "decoded whole" in source.facts.note
+    source.close()

@@ -16,7 +16,7 @@ import pytest
 from streamqa.capture import video
 from streamqa.capture.encode import write_video
 from streamqa.capture.pace import Realtime
-from streamqa.capture.source import SourceFacts, SourceSpec
+from streamqa.capture.source import Picture, SourceFacts, SourceSpec
 from streamqa.capture.stream import StreamSource
 from streamqa.capture.video import FileSource, make
 from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
@@ -55,7 +55,8 @@ def test_every_picture_to_the_last_at_its_exact_time(
 
 def remux(source: Path, target: Path, offset_s: int = 0) -> Path:
     """The same packets in another container, later by `offset_s`."""
-    with av.open(str(source)) as given, av.open(str(target), "w") as written:
+    exact = {"fflags": "+bitexact"}  # else Matroska has random numbers in it
+    with av.open(str(source)) as given, av.open(str(target), "w", options=exact) as written:
         stream = given.streams.video[0]
         copy = written.add_stream_from_template(stream)
         for packet in given.demux(stream):
@@ -125,14 +126,6 @@ def test_only_the_wanted_pictures_come_and_facts_are_known(clip: Path) -> None:
     facts = source.facts
     assert (facts.fps, facts.gop_s) == (pytest.approx(15, rel=0.01), pytest.approx(1, rel=0.2))
     assert (facts.clock, facts.decoder, facts.note) == ("media", "cpu", "")
-
-
-def test_that_a_recording_must_be_decoded_whole_is_told(clip: Path, tmp_path: Path) -> None:
-    source = FileSource(str(remux(clip, tmp_path / "a.h264")))  # without timestamps
-    source.open()
-    source.read()
-    assert "decoded whole" in source.facts.note
-    source.close()
 
 
 def test_a_read_that_takes_long_shows_life(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +347,9 @@ def test_a_recording_from_a_web_server(web: str) -> None:
 def test_the_end_of_a_live_stream_is_a_disconnect(web: str) -> None:
     source = StreamSource(f"http://{web}/clip.mp4")
     source.open()
-    pictures = [source.read() for _ in range(90)]
+    pictures: list[Picture] = []
+    while len(pictures) < 90:
+        pictures += filter(None, [source.read()])
     with pytest.raises(SourceUnavailable, match="the stream ended"):
         source.read()
     source.close()
