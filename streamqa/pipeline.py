@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_WATCH_S = 0.5  # how often sources are looked at from outside
+WATCH_S = 0.5  # how often sources are looked at from outside
 _WELL = (
     "live",
     "frozen",
@@ -194,7 +194,7 @@ class Pipeline:
 
     def _watch(self) -> None:
         wall_watch = WallWatch()
-        while not self._stopping.wait(_WATCH_S):
+        while not self._stopping.wait(WATCH_S):
             now_ns, wall = time.monotonic_ns(), utc_now()
             self._sources.check(now_ns, wall)
             if (stepped_s := wall_watch.step(now_ns, wall)) is not None:

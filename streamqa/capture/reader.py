@@ -160,7 +160,7 @@ class Reader:
                 self._read(source)
             return 0.0
         except SourceError as error:
-            failure = error
+            failure = _bare(error)
         except Exception as error:  # a bug of ours or of a driver: reported, and this source goes on
             failure = self._unexpected(error)
         finally:
@@ -203,3 +203,11 @@ class Reader:
             return call()
         finally:
             self._inside_ns = None
+
+
+def _bare(error: SourceError) -> SourceError:
+    """The error without what it drags along: its traceback holds the source, and a source that nobody can reach but
+    the collector keeps its decoder. Measured: 1 MB and two threads per reconnect, until the collector came round.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error

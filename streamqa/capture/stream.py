@@ -37,7 +37,7 @@ class StreamSource:
         tls_verify: bool = True,
         hwaccel: str = "off",
     ) -> None:
-        """`timeout_s`: without data for so long (FFmpeg: up to twice), the connection is given up.
+        """`timeout_s`: without data for so long, the connection is given up.
 
         The others are as in `SourceSpec`.
         """
@@ -89,7 +89,12 @@ class StreamSource:
         pictures = self._pictures
         if pictures is None:
             raise SourceUnavailable(f"{self._name}: not open")
+        began_s = time.monotonic()
         found = pictures.read(wanted_ns)
+        if self._rtsp and time.monotonic() - began_s >= self._link.timeout_s:
+            # FFmpeg waited in vain, gave what its parser still held, and would now wait as long again (measured):
+            # a last picture 5 s late, which looks like life, and the error only after 10 s.
+            raise SourceUnavailable(f"{self._name}: no data for {self._link.timeout_s:g} s; is it reachable?")
         if found is None:
             if pictures.ended:
                 raise self._ending(pictures)
