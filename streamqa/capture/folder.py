@@ -122,6 +122,11 @@ class FolderSource:
         gone = f"cannot be read now: {self._gone}" if self._gone else ""
         return replace(self._facts, note="; ".join(filter(None, (lost, gone))))
 
+    @property
+    def end_ns(self) -> int:
+        """Stream time at which the files that were read so far are over."""
+        return self._next_ns
+
     def read(self, wanted_ns: int = 0) -> Picture | None:
         """The next picture; None for files that gave none of that time, and, if watched, twice a second.
 

@@ -64,9 +64,11 @@ class ScriptedSource:
         self.facts = SourceFacts()
         self.hanging = threading.Event()  # it has come to where it hangs
         self.threads: set[int] = set()
+        self.end_ns = 0  # as a recording: an eighth of a second after its last picture
 
     def open(self) -> None:
         self.threads.add(threading.get_ident())
+        self.end_ns = 0
         if self.open_error is not None:
             raise self.open_error
 
@@ -82,6 +84,7 @@ class ScriptedSource:
         if step is None:
             return None
         t_ns = round(step * NS_PER_S)
+        self.end_ns = t_ns + NS_PER_S // 8
         return Picture(t_ns, utc_now(), "arrival", lambda: numbered(round(step) % 256))
 
     def close(self) -> None:

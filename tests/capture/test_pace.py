@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from streamqa.capture.pace import Realtime
+from streamqa.capture.sampler import NEVER_NS, Sampler
+from streamqa.capture.source import Picture
 from streamqa.capture.video import FileSource
 from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
 from streamqa.types import utc_now
@@ -15,54 +19,115 @@ from .conftest import ScriptedSource, number_of
 S = 10**9
 
 
+class FakeTime:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_ns += round(seconds * S)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    one = FakeTime()
+    monkeypatch.setattr(time, "monotonic_ns", lambda: one.now_ns)
+    monkeypatch.setattr(time, "sleep", one.sleep)
+    return one
+
+
+def pictures(source: Realtime, every_ns: int = 1) -> Iterator[Picture]:
+    """Those that a question asks for; by default all."""
+    sampler = Sampler([every_ns])
+    while True:
+        picture = source.read(sampler.wanted_ns)
+        if picture is not None and sampler.keep(picture.t_ns):
+            yield picture
+
+
+def take(source: Realtime, count: int) -> list[Picture]:
+    return list(islice(pictures(source), count))
+
+
 def test_pictures_come_when_their_time_has_come(clip: Path) -> None:
     source = Realtime(FileSource(str(clip)), loop=False)
     source.open()
     begin = time.monotonic()
-    for i in range(10):
-        picture = source.read()
-        late_s = time.monotonic() - begin - i / 15
-        assert -0.01 < late_s < 0.5
+    for i, picture in enumerate(take(source, 10)):
         assert picture.t_ns == i * S // 15
-        assert number_of(picture.to_image()) == i
         assert picture.clock == "arrival"
         assert picture.captured_at is not None
-        assert abs((utc_now() - picture.captured_at).total_seconds()) < 1
+    assert 0.59 < time.monotonic() - begin < 2
+    assert abs((utc_now() - picture.captured_at).total_seconds()) < 1
     source.close()
 
 
-def test_a_loop_begins_again_and_its_time_goes_on() -> None:
-    turns = [ScriptedSource([0.0, 0.04, 0.08], is_live=False)]
-    recording = turns[0]
+def test_only_what_is_wanted_is_read_and_comes_in_time(clip: Path, fake: FakeTime) -> None:
+    source = Realtime(FileSource(str(clip)), loop=False)
+    source.open()
+    for i, picture in zip(range(6), pictures(source, S), strict=False):
+        assert picture.t_ns == fake.now_ns == i * S
+        assert number_of(picture.to_image()) == 15 * i
+    assert max(fake.slept) == 0.5  # then it showed that it lives
+    source.close()
+
+
+def test_a_loop_begins_again_and_its_time_goes_on(fake: FakeTime) -> None:
+    recording = ScriptedSource([0.0, 0.04, 0.08, SourceEnded("over"), 0.0, 0.04], is_live=False)
     source = Realtime(recording, loop=True)
     source.open()
-    times = [source.read().t_ns for _ in range(3)]
-    recording._steps = iter([0.0, 0.04])
-    recording_end = SourceEnded("over")
-    recording._steps = iter([recording_end, 0.0, 0.04])
-    times += [source.read().t_ns for _ in range(2)]
-    assert times == [0, 40_000_000, 80_000_000, 120_000_000, 160_000_000]
+    assert [picture.t_ns for picture in take(source, 5)] == [
+        0,
+        40_000_000,
+        80_000_000,
+        205_000_000,
+        245_000_000,
+    ]
     assert recording.closed == 1
     source.close()
 
 
-def test_a_loop_over_a_real_file(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+def test_every_picture_of_a_loop_over_a_real_file(clip: Path, fake: FakeTime) -> None:
     source = Realtime(FileSource(str(clip)), loop=True)
     source.open()
-    pictures = [source.read() for _ in range(200)]
-    assert [number_of(p.to_image()) for p in pictures] == [i % 90 for i in range(200)]
-    assert [round(p.t_ns * 15 / S) for p in pictures] == list(range(200))
+    for i, picture in zip(range(200), pictures(source), strict=False):
+        assert number_of(picture.to_image()) == i % 90
+        assert round(picture.t_ns * 15 / S) == i
+        assert abs(fake.now_ns - picture.t_ns) < 10
+    source.close()
+
+
+def test_a_loop_stays_exact_where_the_slide_does_not_divide_it(clip: Path, fake: FakeTime) -> None:
+    """The clip takes 6 s; most ticks of 0.7 s lie in the last part of a turn, or just past its last picture."""
+    source = Realtime(FileSource(str(clip)), loop=True)
+    source.open()
+    for i, picture in zip(range(60), pictures(source, 700_000_000), strict=False):
+        frame = -(-i * 7 * 15 // 10)  # the first of 15 per second at or after the tick
+        assert round(picture.t_ns * 15 / S) == frame
+        assert number_of(picture.to_image()) == frame % 90
     source.close()
 
 
 @pytest.mark.parametrize("end", [SourceEnded("a: end"), SourceUnavailable("a: damaged")])
-def test_without_loop_any_end_is_the_end(end: SourceError) -> None:
+def test_without_loop_any_end_is_the_end_once_the_last_picture_is_over(
+    end: SourceError, fake: FakeTime
+) -> None:
     source = Realtime(ScriptedSource([0.0, end]), loop=False)
     source.open()
-    source.read()
     with pytest.raises(SourceEnded, match=str(end)):
-        source.read()
+        take(source, 2)
+    assert fake.now_ns == S // 8
+
+
+def test_nobody_wants_anything_and_it_ends_in_its_own_time(clip: Path, fake: FakeTime) -> None:
+    source = Realtime(FileSource(str(clip)), loop=False)
+    source.open()
+    with pytest.raises(SourceEnded):
+        any(iter(lambda: source.read(NEVER_NS), "a picture"))
+    assert fake.now_ns == 6 * S
 
 
 def test_an_empty_recording_is_not_looped_for_ever() -> None:
@@ -72,26 +137,29 @@ def test_an_empty_recording_is_not_looped_for_ever() -> None:
         source.read()
 
 
-def test_a_machine_that_is_too_slow_goes_on_from_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0]
-    slept: list[float] = []
-    monkeypatch.setattr(time, "monotonic_ns", lambda: now[0])
-    monkeypatch.setattr(time, "sleep", slept.append)
+def test_a_loop_over_nothing_takes_its_time(fake: FakeTime) -> None:
+    source = Realtime(ScriptedSource([]), loop=True)
+    source.open()
+    assert [source.read() for _ in range(100)] == [None] * 100
+    assert fake.now_ns == 50 * S // 25
+
+
+def test_a_machine_that_is_too_slow_goes_on_from_where_it_is(fake: FakeTime) -> None:
     source = Realtime(ScriptedSource([0.0, 1.0, 2.0]), loop=False)
     source.open()
-    source.read()
-    now[0] = 4 * S  # three seconds late for the second
-    assert source.read().t_ns == S
-    assert source.read().t_ns == 2 * S
-    assert slept == [1.0]  # a second after the late one, not at once
+    take(source, 1)
+    fake.now_ns = 4 * S  # three seconds late for the second
+    assert [picture.t_ns for picture in take(source, 1)] == [S]
+    assert fake.now_ns == 4 * S
+    assert [picture.t_ns for picture in take(source, 1)] == [2 * S]
+    assert fake.now_ns == 5 * S  # a second after the late one, not at once
 
 
-def test_the_time_of_a_looped_single_picture_goes_on() -> None:
-    class Single(ScriptedSource):
-        def open(self) -> None:
-            super().open()
-            self._steps = iter([0.0])
-
-    source = Realtime(Single([0.0], is_live=False), loop=True)
+def test_what_waits_is_left_for_what_is_wanted_later(clip: Path, fake: FakeTime) -> None:
+    source = Realtime(FileSource(str(clip)), loop=False)
     source.open()
-    assert [source.read().t_ns for _ in range(4)] == [0, S // 25, 2 * S // 25, 3 * S // 25]
+    assert source.read(2 * S) is None
+    while (picture := source.read(4 * S)) is None:
+        pass
+    assert (picture.t_ns, fake.now_ns) == (4 * S, 4 * S)
+    source.close()
