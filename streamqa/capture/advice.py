@@ -6,6 +6,9 @@ than decoding all, and 720p costs a third of 1080p.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import gcd
+
 from streamqa.capture.probe import Probe
 from streamqa.capture.source import SourceSpec
 from streamqa.durations import format_duration
@@ -13,6 +16,7 @@ from streamqa.types import NS_PER_S
 
 _LOCAL = ("file", "folder", "webcam", "scene")  # all others are streams from elsewhere
 _SMALL = (1280, 720)
+_ENOUGH = 1.05  # so many slides apart, keyframes do: `capture/live.py` decides by the same figure
 _FINER = 1.25  # a picture this much larger than what the model sees of it has detail that is lost
 
 
@@ -21,8 +25,8 @@ def advice(
 ) -> tuple[str, ...]:
     """Sentences, the most useful ones first.
 
-    `every_ns`: the smallest slide of the questions that are asked of the source, None without any; `seen`: the
-    width and height in which the model sees one of its pictures, where that is known.
+    `every_ns`: how far apart its wanted pictures are (see `closest_ns`), None where no question is asked; `seen`:
+    the width and height in which the model sees one of its pictures, where that is known.
     """
     sentences = [
         *_settings(spec, probe, every_ns),
@@ -31,6 +35,15 @@ def advice(
         *_detail(spec, probe, seen),
     ]
     return tuple(sentences)
+
+
+def closest_ns(slides: Iterable[int]) -> int | None:
+    """How close two wanted pictures can be, of questions with these slides; None without any.
+
+    All ticks lie on one grid: every 2 s and every 3 s there is one at 2, 3 and 4 s, a second apart.
+    """
+    slides = tuple(slides)
+    return min((gcd(one, other) for one in slides for other in slides), default=None)
 
 
 def _settings(spec: SourceSpec, probe: Probe, every_ns: int | None) -> list[str]:
@@ -55,7 +68,7 @@ def _decoding(probe: Probe, every_ns: int | None) -> list[str]:
     sentences = []
     if gop_s is not None and every_ns is not None:
         every = format_duration(every_ns)
-        if gop_s * NS_PER_S <= every_ns:
+        if gop_s * NS_PER_S <= _ENOUGH * every_ns:
             return [
                 f"keyframes every {gop_s:.2g} s suffice for its questions (every {every}): only these are decoded"
             ]

@@ -48,13 +48,13 @@ def command(
 
 
 def _advised(config: Config, spec: SourceSpec, probe: Probe) -> tuple[str, ...]:
-    from streamqa.capture.advice import advice
+    from streamqa.capture.advice import advice, closest_ns
 
     if probe.failure:
         return ()
     slides = [question.every_ns for question in config.standing() if question.asks(spec.id)]
     seen = seen_size(config.model.name, probe.facts.width, probe.facts.height)
-    return advice(spec, probe, min(slides, default=None), seen)
+    return advice(spec, probe, closest_ns(slides), seen)
 
 
 def seen_size(model: str, width: int, height: int) -> tuple[int, int] | None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from streamqa.capture.advice import advice
+from streamqa.capture.advice import advice, closest_ns
 from streamqa.capture.probe import Probe
+from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import SourceFacts, SourceSpec
 from streamqa.hours import parse_hours
 from streamqa.types import NS_PER_S, Point, Zone
@@ -26,6 +28,18 @@ def test_keyframes_that_come_often_enough_are_all_that_is_decoded() -> None:
         "keyframes every 2 s suffice for its questions (every 2s): only these are decoded"
     )
     assert "only these" not in said(CAMERA, LIVE, every_s=1.9)
+    jitter = replace(LIVE, facts=replace(FULL_HD, gop_s=2.03))
+    assert "only these" in said(CAMERA, jitter, every_s=2)
+
+
+@pytest.mark.parametrize(
+    ("slides", "closest"), [([], None), ([2], 2), ([2, 4, 8], 2), ([2, 3], 1), ([4, 6], 2)]
+)
+def test_how_close_wanted_pictures_can_be(slides: list[int], closest: int | None) -> None:
+    assert closest_ns(slides) == closest
+    sampler = Sampler(slides or [1])
+    kept = [t for t in range(100) if sampler.keep(t)]
+    assert closest is None or closest == min(b - a for a, b in pairwise(kept))
 
 
 def test_a_long_gop_and_a_large_picture_are_what_the_camera_could_change() -> None:
