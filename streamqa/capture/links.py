@@ -53,6 +53,8 @@ class Protocol:
 
 _HTTP_TIMEOUTS = ("timeout", "rw_timeout")
 _AGENT = _frozen({"user_agent": f"streamqa/{__version__}", "icy": "0"})
+# HLS begins with the newest segment instead of the third newest: pictures that are older than need be are not live.
+_LIVE_HTTP = _frozen({**_QUICK, "live_start_index": "-1"})
 _LIVE_RTSP = _frozen({**_QUICK, "allowed_media_types": "video"})  # no sound is sent, nor waited for
 # FLV may always add another stream, so that the whole of this is waited.
 _LIVE_RTMP = _frozen({"fpsprobesize": "0", "analyzeduration": "500000", "rtmp_live": "live"})
@@ -61,8 +63,8 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
         "rtsp": Protocol(("timeout",), _RTSP, False, _LIVE_RTSP, 554),
         "rtsps": Protocol(("timeout",), _RTSP, False, _LIVE_RTSP, 322, tls=True),
-        "http": Protocol(_HTTP_TIMEOUTS, _WEB, True, _frozen(_QUICK), 80, always=_AGENT),
-        "https": Protocol(_HTTP_TIMEOUTS, _WEB, True, _frozen(_QUICK), 443, tls=True, always=_AGENT),
+        "http": Protocol(_HTTP_TIMEOUTS, _WEB, True, _LIVE_HTTP, 80, always=_AGENT),
+        "https": Protocol(_HTTP_TIMEOUTS, _WEB, True, _LIVE_HTTP, 443, tls=True, always=_AGENT),
         "rtmp": Protocol(("rw_timeout",), _RTMP, True, _LIVE_RTMP, 1935),
         "rtmps": Protocol(("rw_timeout",), _RTMP, True, _LIVE_RTMP, 443, tls=True),
         # PyAV's own packages have no SRT; one that was built with it can be used.

@@ -40,15 +40,14 @@ class Stamping:
         held: list[Packet[VideoStream]] = []
         for packet in packets:
             self._hear(packet)
-            if self.clock.settled and not held:
-                yield packet
-                continue
             held.append(packet)
             if self.clock.settled or len(held) >= _MOST_HELD:
-                _infer(held)
-                yield from held
-                held = []
+                break
+        _infer(held)
         yield from held
+        for packet in packets:
+            self._hear(packet)
+            yield packet
 
     def stamp(self, frame: VideoFrame) -> Stamp:
         """The times of a picture that is handed over now."""

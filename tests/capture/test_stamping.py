@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import av
 import pytest
@@ -146,6 +147,27 @@ def test_a_burst_after_a_black_hole_is_as_old_as_it_is(camera: CameraProcess) ->
         pictures = viewer.see(40)
         assert max(seen.stamp.delay_ns for seen in pictures) > 0.9 * S
         assert max(abs(viewer.error_s(seen)) for seen in pictures) < 0.3
+
+
+def test_a_recording_that_comes_as_fast_as_it_can_is_not_held_for_ever(tmp_path: Path) -> None:
+    """A whole HLS playlist at the pace of a live source."""
+    write_video(tmp_path / "a.mp4", (numbered(i % 250) for i in range(1200)), FPS)
+    container, stream = open_input(f"file:{tmp_path}/a.mp4", "a")
+    given = 0
+
+    def counted() -> Iterator[av.Packet]:
+        nonlocal given
+        for packet in container.demux(stream):
+            given += 1
+            yield packet
+
+    following = Stamping(container, stream).follow(counted())
+    next(following)
+    assert given == 512
+    for _ in range(520):
+        next(following)
+    assert given == 521
+    container.close()
 
 
 def packets(stamps: list[int | None]) -> list[av.Packet]:
