@@ -155,9 +155,9 @@ class LiveClock:
         return Stamp(self._t_ns, captured_at, self.clock, delay_ns)
 
     def time_of(self, pts_ns: int | None, now_ns: int) -> int:
-        """Stream time of a packet, as `stamp` would give it if its picture came next."""
+        """Stream time of a packet that has arrived; before 0 for what was captured before the connection stood."""
         pts_ns = None if pts_ns in self._outliers else pts_ns
-        return max(self._t_ns, now_ns - self._delay(pts_ns, now_ns) - self._opened_ns)
+        return now_ns - self._delay(pts_ns, now_ns) - self._opened_ns
 
     def _settle(self, pts_ns: int, arrival_ns: int) -> None:
         before, self._before = self._before, (arrival_ns, pts_ns)

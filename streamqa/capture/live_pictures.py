@@ -41,7 +41,8 @@ class LivePictures:
         self._trust.doubt()  # what is predicted from pictures before ours is smeared
         self._out: deque[Mark] = deque(maxlen=MOST_OUT)  # fed, their pictures may still come
         self._ready: deque[tuple[int, VideoFrame]] = deque()
-        self._read_ns = self._came_ns = 0  # the latest times of packets and of pictures
+        self._read_ns: int | None = None  # the latest time of a packet; what came at the join may be before 0
+        self._came_ns = 0  # of a picture
         self._fruitless_s: float | None = None  # monotonic: since when packets are decoded in vain
         self.lost = 0  # packets and pictures that could not be decoded, or not be believed
         self.decoded = 0  # packets
@@ -77,8 +78,9 @@ class LivePictures:
             self._do(Step("drain"))
             return self._take(wanted_ns)
         t_ns = self._time_of(packet)
-        self._read_ns = max(self._read_ns, t_ns or 0)
-        self.rate.add(self._read_ns)
+        if t_ns is not None:
+            self._read_ns = t_ns if self._read_ns is None else max(self._read_ns, t_ns)
+            self.rate.add(self._read_ns)
         mark = Mark(
             packet.pts,
             packet.dts,
@@ -86,7 +88,7 @@ class LivePictures:
             packet.size,
             shown=t_ns is not None,
             packet=packet,
-            t_ns=self._read_ns if t_ns is None else t_ns,
+            t_ns=(self._read_ns or 0) if t_ns is None else t_ns,
         )
         for step in self._way.add(mark, wanted_ns):
             self._do(step)

@@ -53,9 +53,9 @@ class Stamping:
         """The times of a picture that is handed over now."""
         return self.clock.stamp(self._nanoseconds(frame.pts), time.monotonic_ns(), utc_now())
 
-    def time_of(self, pts: int | None) -> int:
-        """Stream time of a packet or picture with this timestamp."""
-        return self.clock.time_of(self._nanoseconds(pts), time.monotonic_ns())
+    def time_of(self, packet: Packet[VideoStream]) -> int:
+        """Stream time of a packet that has arrived; before 0 for what was captured before the connection stood."""
+        return self.clock.time_of(self._nanoseconds(packet.pts), time.monotonic_ns())
 
     def _nanoseconds(self, pts: int | None) -> int | None:
         return None if pts is None else pts * self._base.numerator * NS_PER_S // self._base.denominator

@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 from av.container import InputContainer
-from av.packet import Packet
-from av.video.stream import VideoStream
 
 from streamqa.capture.ffmpeg import explain, open_input
 from streamqa.capture.hardware import Hardware, choose
@@ -16,11 +14,12 @@ from streamqa.capture.images import Images
 from streamqa.capture.links import Link
 from streamqa.capture.live_pictures import LivePictures
 from streamqa.capture.source import Picture, SourceFacts, redact
+from streamqa.capture.stamping import Stamping
 from streamqa.errors import SourceError, SourceUnavailable
-from streamqa.types import utc_now
 
 TIMEOUT_S = 5.0
 _UNDECODABLE_S = 30.0  # packets without one picture for so long: connect anew. Some cameras' GOPs take 10 s
+_HARDWARE_S = 12.0  # the same, decoded by hardware: connect anew without it
 
 
 class StreamSource:
@@ -49,9 +48,10 @@ class StreamSource:
         self._rtsp = url.lower().startswith("rtsp")
         self._container: InputContainer | None = None
         self._pictures: LivePictures | None = None
+        self._stamping: Stamping | None = None
+        self._given = False  # a picture, by this connection
         self._images = Images()
         self._facts = SourceFacts()
-        self._opened_ns = 0
 
     def open(self) -> None:
         """Connect, within bounded time.
@@ -60,23 +60,24 @@ class StreamSource:
             SourceRefused: wrong password, no such stream, no video in it.
             SourceUnavailable: not there now.
         """
-        self.close()
-        chosen = choose(self._hwaccel)
-        self._container, stream = open_input(self._url, self._name, link=self._link, hwaccel=chosen.accel)
-        context = stream.codec_context
-        self._hardware = chosen.after_open(context.name, context.is_hwaccel)
-        self._opened_ns = time.monotonic_ns()
-        self._pictures = LivePictures(self._container, stream, self._arrival)
-        self._facts = SourceFacts(context.codec.canonical_name, context.width, context.height)
+        self._connect(choose(self._hwaccel))
 
     @property
     def facts(self) -> SourceFacts:
         """As measured so far."""
-        pictures = self._pictures
-        if pictures is None:
+        pictures, stamping = self._pictures, self._stamping
+        if pictures is None or stamping is None:
             return self._facts
-        note = self._hardware.note
-        return replace(self._facts, fps=pictures.rate.fps, gop_s=pictures.gops.mean_s, note=note)
+        clock = stamping.clock
+        return replace(
+            self._facts,
+            fps=pictures.rate.fps,
+            gop_s=pictures.gops.mean_s,
+            note="; ".join(filter(None, (self._hardware.note, clock.note))),
+            clock=clock.clock,
+            decoder=self._hardware.decoder,
+            jumps=clock.jumps,
+        )
 
     def read(self, wanted_ns: int = 0) -> Picture | None:
         """Wait for one packet; the picture that came out, if it is the first at or after `wanted_ns`.
@@ -86,8 +87,8 @@ class StreamSource:
         Raises:
             SourceUnavailable: the connection broke, ended, timed out, or gives nothing that can be decoded.
         """
-        pictures = self._pictures
-        if pictures is None:
+        pictures, stamping = self._pictures, self._stamping
+        if pictures is None or stamping is None:
             raise SourceUnavailable(f"{self._name}: not open")
         began_s = time.monotonic()
         found = pictures.read(wanted_ns)
@@ -98,12 +99,19 @@ class StreamSource:
         if found is None:
             if pictures.ended:
                 raise self._ending(pictures)
-            if pictures.fruitless_s > _UNDECODABLE_S:
+            if self._is_in_vain(pictures):
+                reason = f"{self._hardware.device} gives no picture of this stream"
+                self._connect(self._hardware.given_up(reason))
+            elif pictures.fruitless_s > _UNDECODABLE_S:
                 raise SourceUnavailable(f"{self._name}: no picture can be decoded for {_UNDECODABLE_S:g} s")
             return None
         t_ns, frame = found
+        self._given = True
         self._facts = replace(self._facts, width=frame.width, height=frame.height)
-        return Picture(t_ns, utc_now(), "arrival", partial(self._images.of, frame))
+        self._hardware = self._hardware.after_picture(frame.format.name)
+        stamp = stamping.stamp(frame)
+        image = partial(self._images.of, frame)
+        return Picture(t_ns, stamp.captured_at, stamp.clock, image, stamp.delay_ns)
 
     def close(self) -> None:
         """Disconnect. Without this, each connection would leak 12 MB, a descriptor and two threads (measured)."""
@@ -112,12 +120,19 @@ class StreamSource:
             self._container.close()
             self._container = None
 
-    def _arrival(self, packet: Packet[VideoStream]) -> int | None:
-        """Time since the connection. Timestamps are no clock: they begin anew at each join.
+    def _connect(self, hardware: Hardware) -> None:
+        self.close()
+        self._container, stream = open_input(self._url, self._name, link=self._link, hwaccel=hardware.accel)
+        context = stream.codec_context
+        self._hardware = hardware.after_open(context.name, context.is_hwaccel)
+        self._given = False
+        self._stamping = Stamping(self._container, stream)
+        self._pictures = LivePictures(self._container, stream, self._stamping.time_of, self._stamping.follow)
+        self._facts = SourceFacts(context.codec.canonical_name, context.width, context.height)
 
-        RTSP's first pictures often have none (6 of 7 joins) and may be older than they seem: left out.
-        """
-        return None if packet.pts is None and self._rtsp else time.monotonic_ns() - self._opened_ns
+    def _is_in_vain(self, pictures: LivePictures) -> bool:
+        """Whether hardware decodes, and has not given one picture: later on, it has shown that it can."""
+        return self._hardware.accel is not None and not self._given and pictures.fruitless_s > _HARDWARE_S
 
     def _ending(self, pictures: LivePictures) -> SourceError:
         error = pictures.read_error

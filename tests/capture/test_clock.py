@@ -150,6 +150,11 @@ def test_a_burst_at_a_join_is_seen_as_one_once_it_is_over() -> None:
     first = clock.stamp(round(camera.base_s * S), now_ns, wall_at(now_ns, camera))
     assert first.captured_at == NOON + timedelta(seconds=camera.latency_s)
     assert first.delay_ns == round((3 - camera.latency_s) * S)
+    late = LiveClock(camera.t0_ns + S)  # it connected a second later: what came first is older than that
+    for pts_ns, arrival_ns, _ in camera.packets():
+        late.packet(pts_ns, max(arrival_ns, camera.t0_ns + S))
+    assert late.time_of(round(camera.base_s * S), now_ns) == round((camera.latency_s - 1) * S)
+    assert late.stamp(round(camera.base_s * S), now_ns, NOON).t_ns == 0
 
 
 def test_a_join_that_is_no_burst_settles_with_the_second_packet() -> None:
@@ -231,10 +236,12 @@ def test_a_picture_without_timestamp_is_as_late_as_its_neighbours() -> None:
 def test_time_of_a_packet_is_the_time_that_its_picture_gets() -> None:
     camera = Camera(25, 5, jitter_s=0.1)
     clock = LiveClock(camera.t0_ns)
+    last_ns = 0
     for pts_ns, arrival_ns, _ in camera.packets():
         clock.packet(pts_ns, arrival_ns)
         told_ns = clock.time_of(pts_ns, arrival_ns)
-        assert told_ns == clock.stamp(pts_ns, arrival_ns, NOON).t_ns
+        last_ns = max(last_ns, told_ns)
+        assert last_ns == clock.stamp(pts_ns, arrival_ns, NOON).t_ns
 
 
 def reported(

@@ -55,7 +55,9 @@ def test_the_pictures_of_a_camera(server: CameraProcess) -> None:
     assert numbers == list(range(numbers[0], numbers[0] + 40))
     times = [picture.t_ns for picture in pictures]
     assert times == sorted(times)
-    assert all(picture.clock == "arrival" for picture in pictures)
+    assert all(picture.clock == "rtcp" for picture in pictures), "from the first one on"
+    assert source.facts.clock == "rtcp"
+    assert source.facts.decoder == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -148,3 +150,61 @@ def test_connections_leave_nothing_behind(server: CameraProcess) -> None:
         pytest.skip("counts descriptors in /proc")
     first = once()
     assert [once() for _ in range(3)] == [first] * 3
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize(("offset", "clock"), [("0", "rtcp"), ("1e6", "arrival")])
+def test_a_picture_says_when_it_was_captured_and_how_long_ago(
+    server: CameraProcess, transport: str, offset: str, clock: str
+) -> None:
+    """In truth, the camera sends picture n of its clip n / 30 s after it began to play."""
+    server.start("--clock-offset", offset)
+    source = StreamSource(server.url(), transport=transport)
+    source.open()
+    began_s = server.stats()["played_s"]
+    wrong_s, late_s = [], []
+    for _ in range(30):
+        (picture,) = read_some(source, 1)
+        assert picture.captured_at is not None
+        now_s, wall_s = time.monotonic(), time.time()
+        true_s = began_s + number_of(picture.to_image()) / 30
+        wrong_s.append(picture.captured_at.timestamp() - wall_s + now_s - true_s)
+        late_s.append(picture.delay_ns / 1e9 - (now_s - true_s))
+    facts = source.facts
+    source.close()
+    assert max(map(abs, wrong_s)) < 0.3
+    assert max(map(abs, late_s)) < 0.3
+    assert facts.clock == clock
+    assert facts.note == (
+        "" if clock == "rtcp" else "its clock is 1000000 s ahead of this machine's: set both by NTP"
+    )
+    assert source.facts == facts, "of the last connection, where it is closed"
+
+
+def test_a_jump_is_told_and_stream_time_goes_on(server: CameraProcess) -> None:
+    server.start()
+    source = StreamSource(server.url())
+    source.open()
+    times = [picture.t_ns for picture in read_some(source, 10)]
+    server.command("jump -3600")
+    times += [picture.t_ns for picture in read_some(source, 30)]
+    assert times == sorted(times)
+    assert times[-1] < 4e9
+    assert source.facts.jumps == 1
+    assert "jumped" in source.facts.note
+    source.close()
+
+
+@pytest.mark.parametrize("wish", ["auto", "cuda", "vaapi"])
+def test_hardware_that_is_not_there_is_told_and_pictures_come(server: CameraProcess, wish: str) -> None:
+    server.start()
+    source = StreamSource(server.url(), hwaccel=wish)
+    source.open()
+    if not source.facts.decoder.startswith("cpu"):
+        pytest.skip("this machine has such a device")
+    pictures = read_some(source, 5)
+    numbers = [number_of(picture.to_image()) for picture in pictures]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+    assert source.facts.decoder.startswith("cpu, since ")
+    assert (source.facts.note == "") == (wish == "auto")
+    source.close()
