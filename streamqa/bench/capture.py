@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from streamqa.bench import capture_live, capture_recorded
+from streamqa.bench import capture_live, capture_outage, capture_recorded
 from streamqa.bench.capture_clips import LIVE, RECORDED, ClipKind, make_clip
 from streamqa.bench.figures import Figure, report
 from streamqa.bench.quick import machine
 from streamqa.errors import ConfigError
 
-PARTS = ("recorded", "live", "cameras")
+PARTS = ("recorded", "live", "cameras", "outages")
 _CAMERAS_CLIP = LIVE[1]  # 720p
 
 
@@ -28,13 +28,14 @@ class Settings:
     seconds: float = 20.0  # of each clip, and of each live run
     rounds: int = 3
     cameras: int = 16
+    reconnects: int = 200  # 0: what they leave behind is not measured
     clips: Path | None = None  # where clips are kept from one run to the next; None: nowhere
     size: tuple[int, int] | None = None  # of the clips, instead of their own: to try the bench itself
 
     def __post_init__(self) -> None:
         if not self.parts or set(self.parts) - set(PARTS):
             raise ConfigError(f"bench capture: no such part; there are {', '.join(PARTS)}")
-        if min(self.rounds, self.cameras) < 1 or self.seconds < 2:
+        if min(self.rounds, self.cameras) < 1 or self.seconds < 2 or self.reconnects < 0:
             raise ConfigError("bench capture: needs a round, a camera and two seconds")
 
 
@@ -50,7 +51,7 @@ def measure(settings: Settings, progress: Callable[[str], None]) -> dict[str, An
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamqa-bench-")))
         folder.mkdir(parents=True, exist_ok=True)
-        for part, of in (("recorded", _recorded), ("live", _live), ("cameras", _cameras)):
+        for part, of in _MEASURES.items():
             if part in settings.parts:
                 found, parts[part] = of(settings, folder, progress)
                 figures += found
@@ -88,6 +89,18 @@ def _cameras(
     return capture_live.late_figures(row), {"rows": [capture_live.as_json(row)]}
 
 
+def _outages(
+    settings: Settings, folder: Path, progress: Callable[[str], None]
+) -> tuple[list[Figure], dict[str, Any]]:
+    (clip,) = _clips([_CAMERAS_CLIP], settings, folder, progress).values()
+    progress(f"each outage {settings.rounds} times, {settings.reconnects} reconnects")
+    outages, growth = capture_outage.measure(clip, settings.rounds, settings.reconnects)
+    return capture_outage.figures(outages, growth), capture_outage.as_json(outages, growth)
+
+
+_MEASURES = {"recorded": _recorded, "live": _live, "cameras": _cameras, "outages": _outages}
+
+
 def _plans(
     kinds: Sequence[ClipKind], cameras: int, settings: Settings, folder: Path, progress: Callable[[str], None]
 ) -> list[capture_live.Plan]:
@@ -122,6 +135,8 @@ def markdown(result: dict[str, Any]) -> str:
     seen = [row for part in ("live", "cameras") if part in result for row in result[part]["rows"]]
     if seen:
         lines += ["", *_seen_table(seen)]
+    if "outages" in result:
+        lines += ["", *_outage_table(result["figures"])]
     return "\n".join(lines)
 
 
@@ -150,6 +165,13 @@ def _seen_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f" | {late['p50']:.0f}, {late['p99']:.0f}, {late['max']:.0f}"
             f" | {row['late_frames']} of {row['frames']} | {row['missed']} |"
         )
+
+
+def _outage_table(figures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield from _head("Outages | measured | to reach")
+    for row in figures:
+        if "reconnects" in row["name"] or row["name"].startswith("camera "):
+            yield f"| {row['name']} | {row['value']:.3g} {row['unit']} | {row['target'] or '–'} |"
 
 
 def _head(heading: str) -> Iterator[str]:

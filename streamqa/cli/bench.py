@@ -106,11 +106,13 @@ def gate(
 @app.command("capture")
 def capture(
     part: Annotated[
-        list[str] | None, typer.Option(help="recorded, live or cameras; may be given again; default: all")
+        list[str] | None,
+        typer.Option(help="recorded, live, cameras or outages; may be given again; default: all"),
     ] = None,
     seconds: Annotated[float, typer.Option(min=2, max=120, help="Of each clip and of each run")] = 20.0,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 3,
     cameras: Annotated[int, typer.Option(min=1, max=100, help="How many at once, in that part")] = 16,
+    reconnects: Annotated[int, typer.Option(min=0, max=10_000, help="Whose growth is measured")] = 200,
     clips: Annotated[
         Path | None, typer.Option(help="A folder to keep the clips in; making them takes two minutes")
     ] = None,
@@ -118,13 +120,13 @@ def capture(
     as_table: Annotated[bool, typer.Option("--table", help="The result as a Markdown table")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
 ) -> None:
-    """Measure what a frame per second of recordings and of cameras costs, against `ffmpeg` decoding everything.
+    """Measure what a frame per second of recordings and cameras costs, and how soon an outage is told and over.
 
-    Takes about seven minutes, without the clips; no model is asked.
+    Costs are told as parts of what `ffmpeg` takes to decode everything. No model is asked.
     """
     from streamqa.bench.capture import PARTS, Settings, markdown, measure
 
-    result = measure(Settings(tuple(part or PARTS), seconds, rounds, cameras, clips), _progress)
+    result = measure(Settings(tuple(part or PARTS), seconds, rounds, cameras, reconnects, clips), _progress)
     if as_table:
         _keep(result, out)
         typer.echo(markdown(result))

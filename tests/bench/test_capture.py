@@ -3,21 +3,24 @@ from pathlib import Path
 
 import pytest
 
-from streamqa.bench import capture_live
-from streamqa.bench.capture import Settings, markdown, measure
+from streamqa.bench import capture, capture_live, capture_outage
+from streamqa.bench.capture import PARTS, Settings, markdown, measure
 from streamqa.bench.capture_clips import LIVE, RECORDED
 from streamqa.bench.capture_live import Plan, Row, Run
+from streamqa.bench.outage import Growth, Outage
 from streamqa.errors import ConfigError
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"seconds": 1.0}, {"parts": ()}, {"parts": ("nothing",)}])
+@pytest.mark.parametrize(
+    "wrong", [{"rounds": 0}, {"seconds": 1.0}, {"parts": ()}, {"parts": ("nothing",)}, {"reconnects": -1}]
+)
 def test_settings_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="bench capture"):
         Settings(**wrong)  # type: ignore[arg-type]  # of mixed types on purpose
 
 
 def test_a_small_run_has_every_figure_and_a_table(tmp_path: Path) -> None:
-    settings = Settings(("recorded",), 2.0, 1, 1, tmp_path / "clips", (160, 96))
+    settings = Settings(("recorded",), 2.0, 1, 1, 0, tmp_path / "clips", (160, 96))
     result = json.loads(json.dumps(measure(settings, lambda _: None)))
     figures = {row["name"]: row for row in result["figures"]}
     for kind in RECORDED:
@@ -35,6 +38,21 @@ def test_a_small_run_has_every_figure_and_a_table(tmp_path: Path) -> None:
     assert len(list((tmp_path / "clips").iterdir())) == len(RECORDED)
 
 
+def test_every_part_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outages = [Outage("killed", 0.1, "reconnecting", "", 1, 2.0)]
+    monkeypatch.setattr(capture_outage, "measure", lambda *asked: (outages, Growth(asked[2], 9.0, 0, 0, 0)))
+    for part in ("recorded", "live", "cameras"):
+        monkeypatch.setitem(capture._MEASURES, part, lambda *_, name=part: ([], {"rows": [], "is": name}))
+    result = measure(Settings(seconds=2.0, clips=tmp_path, size=(160, 96)), lambda _: None)
+    assert [result[part]["is"] for part in PARTS[:3]] == ["recorded", "live", "cameras"]
+    assert result["outages"]["growth"]["reconnects"] == 200
+    assert {row["name"] for row in result["figures"]} >= {"200 reconnects: threads"}
+    only = result | {"settings": result["settings"] | {"parts": ["outages"]}}
+    for part in PARTS[:3]:
+        only.pop(part)
+    assert markdown(only).splitlines()[4] == "| camera killed: told after, at most | 0.1 s | <= 1 |"
+
+
 def test_what_is_asked_of_cameras_and_how_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real cameras are in the test of `capture_live`."""
     plans: list[Plan] = []
@@ -45,7 +63,7 @@ def test_what_is_asked_of_cameras_and_how_it_is_told(tmp_path: Path, monkeypatch
         return Row(plan.kind, plan.cameras, (run,), (0.5,))
 
     monkeypatch.setattr(capture_live, "measure", seen)
-    settings = Settings(("live", "cameras"), 2.0, 1, 3, tmp_path, (160, 96))
+    settings = Settings(("live", "cameras"), 2.0, 1, 3, 0, tmp_path, (160, 96))
     result = json.loads(json.dumps(measure(settings, lambda _: None)))
     assert [(plan.kind.name, plan.cameras) for plan in plans] == [
         *((kind.name, 1) for kind in LIVE),
