@@ -36,6 +36,11 @@ class Trust:
         self._doubt_ns: int | None = None
         self._t_ns = 0
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a picture need be good to be believed."""
+        return self._doubt_ns is not None
+
     def doubt(self, t_ns: int | None = None) -> None:
         """A packet was lost at `t_ns`, by default where the last picture was."""
         self._doubt_ns = self._t_ns if t_ns is None else t_ns
@@ -126,7 +131,9 @@ class RecordedPictures:
         self._broken: set[Mark] = set()  # packets before which others are missing
         self._lost = self._lost_at_entry = 0
         self.ended = False  # the last `read` gave nothing, since there is nothing more of that time
-        self._fed = self._came_out = False
+        self._fed = 0  # packets
+        self._damaged_from = 0  # the first of them in doubt; those before are good
+        self._came_out = False
         self.rate, self.gops = Rate(), KeyframeSpacing()
 
     @property
@@ -147,7 +154,7 @@ class RecordedPictures:
     @property
     def is_fruitless(self) -> bool:
         """Whether there are no packets, or some were decoded and gave no picture."""
-        return not self._came_out and (self._fed or not self._packets.count)
+        return not self._came_out and (self._fed > 0 or not self._packets.count)
 
     @property
     def is_decoded_whole(self) -> bool:
@@ -186,7 +193,8 @@ class RecordedPictures:
             if step.flush:
                 self._context.flush_buffers()
                 self._lost_at_entry = self._lost
-            self._fed = True
+            self._fed += 1
+            step.mark.fed = self._fed
             self._context.skip_frame = "DEFAULT" if step.whole else "NONREF"
             self._decode(step.mark)
         elif step.do == "drain":
@@ -226,12 +234,12 @@ class RecordedPictures:
         if mark in self._broken:
             self._broken.discard(mark)
             self._way.damaged()
-            self._trust.doubt(mark.t_ns)
+            self._doubt(mark)
         try:
             frames = self._context.decode(mark.packet if mark is not None else None)
         except FFmpegError:
             self._lost += 1
-            self._trust.doubt(None if mark is None or mark.place is None else mark.t_ns)
+            self._doubt(mark)
             if mark is not None:
                 self._undoing(partial(self._way.failed, mark))
             return
@@ -249,11 +257,20 @@ class RecordedPictures:
                 self._timeline.go_back(self._moment)
                 self._moment = None
             t_ns = self._timeline.at(None if frame.pts is None else frame.pts * self._base)
-        if self._trust.accept(t_ns, bool(frame.key_frame), frame.is_corrupt):
+        if frame.is_corrupt:
+            self._doubt(mark)
+        is_good = mark is not None and mark.fed < self._damaged_from and not frame.is_corrupt
+        if is_good or self._trust.accept(t_ns, bool(frame.key_frame), frame.is_corrupt):
             self._ready.append((t_ns, mark, frame))
             self._came_out = True
         else:
             self._lost += 1
+
+    def _doubt(self, mark: Mark | None) -> None:
+        """This packet is damaged: what was decoded before it is good, also if it comes out only now."""
+        if not self._trust.in_doubt:
+            self._damaged_from = mark.fed if mark is not None else self._fed + 1
+        self._trust.doubt(None if mark is None or mark.place is None else mark.t_ns)
 
     def _undoing(self, step: Callable[[], None]) -> bool:
         """Do it; whether skipping was found to have failed by it, so that all since the last keyframe comes again."""

@@ -94,6 +94,7 @@ class Mark:
     place: int | None = None  # in the order in which pictures are shown
     epoch: int = 0  # how often timestamps began anew before it
     moment: Moment | None = None  # the timeline's, with this picture
+    fed: int = 0  # how many packets the decoder had got with it
 
 
 class Presentation:
