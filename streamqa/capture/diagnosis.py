@@ -33,12 +33,12 @@ def certificate_problem(name: str, host: str, port: int, timeout_s: float) -> So
     except FileNotFoundError:
         return SourceRefused(
             f"{name}: this machine has no list of trusted certificates; install ca-certificates, name a file in "
-            "SSL_CERT_FILE, or set tls_verify: false"
+            "SSL_CERT_FILE, or, in the configuration, set tls_verify: false"
         )
     except ssl.SSLCertVerificationError as error:
         return SourceRefused(
             f"{name}: its certificate cannot be trusted: {error.verify_message}; name the file of its authority in "
-            "SSL_CERT_FILE, or set tls_verify: false"
+            "SSL_CERT_FILE, or, in the configuration, set tls_verify: false"
         )
     except ssl.SSLError:
         return SourceUnavailable(f"{name}: no TLS is spoken there; check the scheme and the port")

@@ -34,14 +34,21 @@ _NO = {
     av.error.PermissionError: "permission denied; make it readable for this user",
     av.error.FileNotFoundError: "no such file; check the path",
 }
+_CLOSED = "it closed the connection; is it busy, or restarting?"
 _NOT_NOW = {
     errno.ECONNREFUSED: "connection refused; is it on, and is the port right?",
     errno.EHOSTUNREACH: "no way to its address; is it on, and in this network?",
     errno.ENETUNREACH: "no way to its network; check this machine's network and the address",
-    errno.ECONNRESET: "it closed the connection; is it busy, or restarting?",
-    errno.EPIPE: "it closed the connection; is it busy, or restarting?",
+    errno.ECONNRESET: _CLOSED,
+    errno.EPIPE: _CLOSED,
+    errno.EINVAL: "FFmpeg cannot open what it names; check the URL",
     errno.EPROTONOSUPPORT: "it does not send by this transport; set transport: tcp, or udp",
     errno.EIO: "the connection failed or broke; is it on, and is the URL right?",
+}
+_BY_KIND = {  # that have no number of the system
+    av.error.EOFError: _CLOSED,
+    av.error.HTTPServerError: "it answers with an error of its own (5xx); is it busy, or restarting?",
+    av.error.InvalidDataError: "what it sends is no video that FFmpeg knows; check the URL",
 }
 
 
@@ -56,8 +63,9 @@ def explain(error: FFmpegError, name: str, timeout_s: float | None) -> SourceErr
         return _no_data(name, timeout_s)
     if error.errno in _NOT_NOW:
         return SourceUnavailable(f"{name}: {_NOT_NOW[error.errno]}")
-    if isinstance(error, av.error.InvalidDataError):
-        return SourceUnavailable(f"{name}: what it sends is no video that FFmpeg knows; check the URL")
+    for kind, words in _BY_KIND.items():
+        if isinstance(error, kind):
+            return SourceUnavailable(f"{name}: {words}")
     return SourceUnavailable(f"{name}: {error.strerror or type(error).__name__}")
 
 

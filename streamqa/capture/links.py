@@ -122,7 +122,6 @@ class Link:
         return self.timeout_s if protocol is not None and protocol.own_timeout else None
 
     def _tls(self) -> dict[str, str]:
-        """FFmpeg believes any certificate unless told otherwise, and knows none of the system's authorities."""
         if not self.tls_verify:
             return {"tls_verify": "0"}
         return {"tls_verify": "1", "ca_file": authorities()}

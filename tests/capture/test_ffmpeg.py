@@ -46,7 +46,8 @@ def silent_song(path: Path, cover: Path | None = None) -> Path:
         (av.error.ProtocolNotFoundError, SourceRefused, "protocol"),
         (av.error.TimeoutError, SourceUnavailable, "no data for 3 s"),
         (av.error.ExitError, SourceUnavailable, "no data for 3 s"),
-        (av.error.HTTPServerError, SourceUnavailable, "words of the system"),
+        (av.error.HTTPServerError, SourceUnavailable, "5xx"),
+        (av.error.EOFError, SourceUnavailable, "closed the connection"),
         (av.error.InvalidDataError, SourceUnavailable, "no video that FFmpeg knows"),
         (av.error.UnknownError, SourceUnavailable, "words of the system"),
     ],
@@ -68,6 +69,7 @@ def test_each_error_says_who_must_act(error: type[av.error.FFmpegError], kind: t
         (errno.ECONNRESET, "closed the connection"),
         (errno.EPIPE, "closed the connection"),
         (errno.EPROTONOSUPPORT, "set transport"),
+        (errno.EINVAL, "check the URL"),
         (errno.EIO, "failed or broke"),
     ],
 )

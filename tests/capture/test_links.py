@@ -145,16 +145,17 @@ def test_a_protocol_that_is_not_there_is_refused() -> None:
     assert str(error).startswith("cam: ")
 
 
-class Answers:
-    """An HTTP server that has one answer to everything."""
+def page(kind: str, body: bytes) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
-    def __init__(self, kind: str, body: bytes) -> None:
+
+class Answers:
+    """A server that has one answer to everything, and then closes."""
+
+    def __init__(self, answer: bytes) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
-        self._head = (
-            f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        )
-        self._body = body
+        self._answer = answer
         self.asked: list[bytes] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -165,7 +166,7 @@ class Answers:
                 one, _ = self._server.accept()
                 with one, suppress(OSError):
                     self.asked.append(one.recv(4096))
-                    one.sendall(self._head + self._body)
+                    one.sendall(self._answer)
 
     def close(self) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
@@ -178,7 +179,7 @@ class Answers:
 )
 def test_a_playlist_from_the_network_opens_no_file_of_ours(clip: Path, target: str) -> None:
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\n{target.format(clip=clip)}\n#EXT-X-ENDLIST\n"
-    web = Answers("application/vnd.apple.mpegurl", playlist.encode())
+    web = Answers(page("application/vnd.apple.mpegurl", playlist.encode()))
     try:
         with pytest.raises(SourceUnavailable):
             open_input(f"http://127.0.0.1:{web.port}/live.m3u8", "cam", link=Link(1))
@@ -201,7 +202,7 @@ def test_the_same_playlist_opens_it_without_our_list(clip: Path) -> None:
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nfile:{segment}\n#EXT-X-ENDLIST\n")
     container, _ = open_input(f"file:{playlist}", "list")
     container.close()
-    web = Answers("application/vnd.apple.mpegurl", playlist.read_bytes())
+    web = Answers(page("application/vnd.apple.mpegurl", playlist.read_bytes()))
     try:
         with pytest.raises(SourceUnavailable):
             open_input(f"http://127.0.0.1:{web.port}/live.m3u8", "cam", link=Link(1))
@@ -218,10 +219,49 @@ def test_the_same_playlist_opens_it_without_our_list(clip: Path) -> None:
     ],
 )
 def test_what_is_no_video_is_said_to_be_none(kind: str, body: bytes) -> None:
-    web = Answers(kind, body)
+    web = Answers(page(kind, body))
     try:
         took_s, error = gives_up(f"http://127.0.0.1:{web.port}/x", 1)
     finally:
         web.close()
     assert took_s < 5
     assert str(error).startswith("cam: ")
+
+
+@pytest.mark.parametrize("scheme", SPOKEN)
+def test_a_closed_port_is_said_to_be_one(scheme: str) -> None:
+    _, error = gives_up(f"{scheme}://u:s3cret@127.0.0.1:1/live/cam", 1)
+    assert str(error) == "cam: connection refused; is it on, and is the port right?"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answer", "kind", "words"),
+    [
+        ("rtsp", b"", SourceUnavailable, "no video that FFmpeg knows"),
+        ("http", b"", SourceUnavailable, "closed the connection"),
+        ("rtmp", b"", SourceUnavailable, "closed the connection"),
+        ("rtsp", b"RTSP/1.0 503 Busy\r\nCSeq: 1\r\n\r\n", SourceUnavailable, "5xx"),
+        ("rtsp", b"RTSP/1.0 403 Forbidden\r\nCSeq: 1\r\n\r\n", SourceRefused, "403"),
+        ("http", b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", SourceUnavailable, "5xx"),
+        ("http", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", SourceRefused, "refuses"),
+        (
+            "http",
+            b"HTTP/1.1 302 Found\r\nLocation: file:///etc/hostname\r\n\r\n",
+            SourceUnavailable,
+            "check the URL",
+        ),
+        ("rtsps", b"RTSP/1.0 200 OK\r\n\r\n", SourceUnavailable, "no TLS is spoken there"),
+        ("https", b"HTTP/1.1 200 OK\r\n\r\n", SourceUnavailable, "no TLS is spoken there"),
+        ("rtmps", b"RTSP/1.0 200 OK\r\n\r\n", SourceUnavailable, "no TLS is spoken there"),
+    ],
+)
+def test_what_a_server_answers_in_plain_words(scheme: str, answer: bytes, kind: type, words: str) -> None:
+    server = Answers(answer)
+    try:
+        took_s, error = gives_up(f"{scheme}://u:s3cret@127.0.0.1:{server.port}/live/cam", 2)
+    finally:
+        server.close()
+    assert took_s < 5
+    assert type(error) is kind
+    assert words in str(error)
+    assert "s3cret" not in str(error)
