@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamqa.cli.absent import Absent
 from streamqa.cli.output import AnswerPrinter, Format, StatusPrinter, default_format
 from streamqa.cli.signals import stop_on_signal
 from streamqa.errors import EXIT_INTERRUPTED, ConfigError, StreamQAError
@@ -48,7 +49,8 @@ def command(
 ) -> None:
     """Ask questions of files or cameras and print the answers.
 
-    Answers go to stdout, all else to stderr. Without --every-answer only changes are printed.
+    Answers go to stdout, all else to stderr. Without --every-answer only changes are printed. A camera that cannot be
+    reached at the first try ends it, with exit code 3; one that is lost later is waited for.
     """
     from streamqa.capture.source import kind_of
 
@@ -140,12 +142,13 @@ def _answer(
     with closing(start_model(model, health)) as loaded, closing(AnswerLog(":memory:")) as log:
         if loaded.info.note:
             print(f"streamqa: {loaded.info.label}: {loaded.info.note}", file=sys.stderr)
-        sinks = (printer, StatusPrinter(sys.stderr, _TROUBLE), _StopWhenClosed(printer, stop))
+        absent = Absent((spec.id for spec in specs), stop)
+        sinks = (printer, StatusPrinter(sys.stderr, _TROUBLE), absent, _StopWhenClosed(printer, stop))
         started_s = time.monotonic()
         with stop_on_signal(stop):
             failures = answer_all(Parts(questions, specs, loaded, log, sinks, metrics, health), stop)
         _sum_up(printer, time.monotonic() - started_s)
-    return failures, stop.is_set() and not printer.closed
+    return absent.failures | failures, stop.is_set() and not printer.closed and not absent.gave_up
 
 
 def _sum_up(printer: AnswerPrinter, took_s: float) -> None:
