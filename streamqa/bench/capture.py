@@ -155,13 +155,15 @@ def _recorded_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _seen_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from _head(
-        f"A frame/s of cameras | of {rows[0]['baseline']} | cores, ours | cores, cameras"
+        f"A frame/s of cameras | of {rows[0]['baseline']} | of ffmpeg watching | cores, ours | cores, cameras"
         " | camera to hand-over, ms p50, p99, max | late | ticks missed"
     )
     for row in rows:
         late, count = row["late_ms"], row["cameras"]
+        beside = "–" if row["ratio_beside"] is None else f"{row['ratio_beside']:.2f}"
         yield (
-            f"| {count} × {row['label']} | {row['ratio']:.2f} | {row['cores']:.2f} | {row['camera_cores']:.2f}"
+            f"| {count} × {row['label']} | {row['ratio']:.2f} | {beside} | {row['cores']:.2f}"
+            f" | {row['camera_cores']:.2f}"
             f" | {late['p50']:.0f}, {late['p99']:.0f}, {late['max']:.0f}"
             f" | {row['late_frames']} of {row['frames']} | {row['missed']} |"
         )

@@ -3,6 +3,9 @@
 A camera process plays a clip by RTSP, another one watches it with the line's capture and without a model. Each
 picture shows its number, so it is known from outside when the camera was due to send it: what the frames themselves
 say of their times is not believed here. That the camera is late itself is counted against us.
+
+The baseline reads the clip from a file, as with recordings. Receiving is in our figure and not in that one: so
+`ffmpeg` watches a camera of the same process at the same time as well, where there is only one to watch.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,9 +25,10 @@ from typing import Any
 
 from streamqa.bench.camera_process import CameraProcess
 from streamqa.bench.capture_clips import FPS, ClipKind
-from streamqa.bench.capture_recorded import baseline_cpu_s, baseline_name, target
+from streamqa.bench.capture_recorded import baseline_cpu_s, baseline_name, ffmpeg_command, target
 from streamqa.bench.capture_watch import FIRST_FRAME_S, Taken
 from streamqa.bench.figures import Figure, Target
+from streamqa.bench.processes import run_counted
 from streamqa.bench.stats import percentile
 from streamqa.errors import StreamQAError
 from streamqa.types import NS_PER_S
@@ -32,6 +37,7 @@ _START_S = 30.0  # beside what is asked: for the process to start and to answer
 _MS = 1e6
 _NONE = Target("<=", 0)
 _HALF_A_SLIDE_MS = 500.0
+_BESIDE = "/cam99"  # the camera that `ffmpeg` watches
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ class View:
         before = self.camera.stats()
         told = self.watcher.ask(f"measure {seconds:g}", seconds)
         after = self.camera.stats()
-        if after["played"] != len(self.began_ns):
+        if told["reconnects"]:
             raise StreamQAError(f"bench: a camera was connected anew: {'; '.join(told['states'])}")
         taken = [Taken(*frame) for frame in told["frames"]]
         return Run(
@@ -176,9 +182,9 @@ class Row:
     kind: ClipKind
     cameras: int
     runs: tuple[Run, ...]
-    baseline: tuple[
-        float, ...
-    ]  # CPU seconds that decoding a second of the clip takes the baseline, of each round
+    # CPU seconds that a second of the clip takes the baseline, of each round; and `ffmpeg` watching, too.
+    baseline: tuple[float, ...]
+    beside: tuple[float, ...] = ()
 
     @property
     def ours(self) -> tuple[float, ...]:
@@ -210,6 +216,8 @@ class Plan:
     cameras: int
     seconds: float  # of the clip, and of each run
     rounds: int
+    # Before the first run: how far apart keyframes are and frames are wanted, capture has to see first.
+    settle_s: float = 5.0
 
 
 def measure(plan: Plan, progress: Callable[[str], None]) -> Row:
@@ -218,24 +226,39 @@ def measure(plan: Plan, progress: Callable[[str], None]) -> Row:
     Raises:
         StreamQAError: a process failed, or a camera gave nothing.
     """
-    runs, baseline = [], []
+    runs, baseline, beside = [], list[float](), list[float]()
     pictures = max(1, round(plan.seconds * FPS))
-    with viewing(plan.clip, pictures, plan.cameras, progress) as view:
+    with (
+        viewing(plan.clip, pictures, plan.cameras, progress) as view,
+        ThreadPoolExecutor(1) as other,
+    ):
+        if plan.settle_s:
+            view.run(plan.settle_s)
         for number in range(1, plan.rounds + 1):
+            watching = _watching(view.camera.url(path=_BESIDE), plan) if plan.cameras == 1 else None
+            waiting = other.submit(run_counted, watching) if watching is not None else None
             runs.append(view.run(plan.seconds))
+            beside += [] if waiting is None else [waiting.result().cpu_s / plan.seconds]
             baseline.append(baseline_cpu_s(plan.clip) * FPS / pictures)
             ours = runs[-1].cpu_s / runs[-1].wall_s
             progress(f"round {number}: {ours:.3f} of a core; {len(runs[-1].late_ms)} frames")
-    return Row(plan.kind, plan.cameras, tuple(runs), tuple(baseline))
+    return Row(plan.kind, plan.cameras, tuple(runs), tuple(baseline), tuple(beside))
+
+
+def _watching(url: str, plan: Plan) -> list[str] | None:
+    """`ffmpeg` as one more viewer, for as long as a run."""
+    return ffmpeg_command(url, "-rtsp_transport", "tcp", "-t", f"{plan.seconds:g}")
 
 
 def cost_figures(row: Row) -> list[Figure]:
     """Of a single camera: what it costs."""
     name = f"live, {row.kind.label}"
     ratios = tuple(a / b for a, b in zip(row.ours, row.baseline, strict=True))
+    watching = tuple(a / b for a, b in zip(row.ours, row.beside or row.ours, strict=True))
     late = tuple(percentile(run.late_ms, 0.5) for run in row.runs)
     return [
         Figure(f"{name}: of the baseline's CPU", "x", ratios, target(row.kind)),
+        *([Figure(f"{name}: of ffmpeg's CPU, watching as well", "x", watching)] if row.beside else []),
         Figure(f"{name}: from camera to hand-over, p50", "ms", late),
     ]
 
@@ -270,9 +293,11 @@ def as_json(row: Row) -> dict[str, Any]:
         "cameras": row.cameras,
         "baseline": baseline_name(),
         "ratio": round(row.ratio, 4),
+        "ratio_beside": round(median(row.ours) / median(row.beside), 4) if row.beside else None,
         "cpu_per_camera_s": {
             "ours": [round(s, 4) for s in row.ours],
             "baseline": [round(s, 4) for s in row.baseline],
+            "ffmpeg beside": [round(s, 4) for s in row.beside],
         },
         "cores": round(median(run.cpu_s / run.wall_s for run in row.runs), 4),
         "camera_cores": round(median(run.camera_cpu_s / run.wall_s for run in row.runs), 4),

@@ -44,13 +44,13 @@ class Row:
         return median(self.ours) / median(self.baseline)
 
 
-def ffmpeg_command(clip: Path) -> list[str] | None:
-    """Decoding `clip` with one thread; None where there is no `ffmpeg`."""
+def ffmpeg_command(target: str | Path, *options: str) -> list[str] | None:
+    """Decoding a clip or a stream with one thread; None where there is no `ffmpeg`."""
     program = shutil.which("ffmpeg")
     if program is None:
         return None
     quiet = ["-nostdin", "-hide_banner", "-loglevel", "error"]
-    return [program, *quiet, "-threads", "1", "-i", str(clip), "-f", "null", "-"]
+    return [program, *quiet, "-threads", "1", *options, "-i", str(target), "-f", "null", "-"]
 
 
 def baseline_cpu_s(clip: Path) -> float:

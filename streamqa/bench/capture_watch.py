@@ -24,6 +24,7 @@ from streamqa.capture.source import SourceSpec
 from streamqa.capture.supervisor import Ends, Supervisor
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
+from streamqa.pipeline import WATCH_S
 from streamqa.types import NS_PER_S, Frame, SourceStatus
 
 FIRST_FRAME_S = 30.0  # for a camera's first frame to come
@@ -78,7 +79,7 @@ class Watch:
         with self._changed:
             self._taken.clear()
             self._states.clear()
-        dropped, cpu_s, began_ns = self._dropped(), time.process_time(), time.monotonic_ns()
+        dropped, cpu_s, began_ns = self._count("frames_dropped"), time.process_time(), time.monotonic_ns()
         self._stop.wait(seconds)
         wall_s, cpu_s = (time.monotonic_ns() - began_ns) / NS_PER_S, time.process_time() - cpu_s
         with self._changed:
@@ -86,7 +87,8 @@ class Watch:
                 "wall_s": wall_s,
                 "cpu_s": cpu_s,
                 "frames": list(self._taken),
-                "dropped": self._dropped() - dropped,
+                "dropped": self._count("frames_dropped") - dropped,
+                "reconnects": self._count("reconnects"),  # since the beginning
                 "states": list(self._states),
                 "threads": threading.active_count(),
             }
@@ -108,13 +110,14 @@ class Watch:
         with self._changed:
             self._states.append(f"{status.source} {status.state} {status.reason}".strip())
 
-    def _dropped(self) -> int:
-        value, name = self._metrics.registry.get_sample_value, "streamqa_frames_dropped_total"
+    def _count(self, what: str) -> int:
+        value, name = self._metrics.registry.get_sample_value, f"streamqa_{what}_total"
         return round(sum(value(name, {"source": source}) or 0 for source in self._supervisors))
 
     def _take(self) -> None:
+        check_s = time.monotonic()
         while not self._stop.is_set():
-            frames = self._buffer.take(len, _LOOK_UP_S)
+            frames = self._buffer.take(len, WATCH_S)
             taken_ns = time.monotonic_ns()
             if frames:
                 found = [_taken(frame, taken_ns) for frame in frames]
@@ -123,10 +126,12 @@ class Watch:
                     self._changed.notify_all()
             elif self._buffer.exhausted:  # then nobody waits in `take`
                 self._stop.wait(_LOOK_UP_S)
-            with self._changed:
-                watched = list(self._supervisors.values())
-            for supervisor in watched:
-                supervisor.check()
+            if time.monotonic() >= check_s:  # as often as the line does
+                check_s = time.monotonic() + WATCH_S
+                with self._changed:
+                    watched = list(self._supervisors.values())
+                for supervisor in watched:
+                    supervisor.check()
 
 
 def _taken(frame: Frame, taken_ns: int) -> Taken:

@@ -77,5 +77,5 @@ def test_what_is_asked_of_cameras_and_how_it_is_told(tmp_path: Path, monkeypatch
     late = figures[f"3 cameras, {LIVE[1].label}: frames later than half a slide"]
     assert (late["value"], late["reached"]) == (1, False)
     assert markdown(result).splitlines()[-1] == (
-        "| 3 × 720p30 H.264, GOP 30 | 0.10 | 0.15 | 0.25 | 310, 594, 600 | 1 of 2 | 0 |"
+        "| 3 × 720p30 H.264, GOP 30 | 0.10 | – | 0.15 | 0.25 | 310, 594, 600 | 1 of 2 | 0 |"
     )

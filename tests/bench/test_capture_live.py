@@ -1,9 +1,13 @@
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from streamqa.bench import capture_live
 from streamqa.bench.capture_clips import LIVE, make_clip
 from streamqa.bench.capture_live import (
+    Plan,
     Row,
     Run,
     Watcher,
@@ -11,6 +15,7 @@ from streamqa.bench.capture_live import (
     cost_figures,
     late_figures,
     late_ns,
+    measure,
     missed,
     viewing,
 )
@@ -53,8 +58,13 @@ def test_a_row_is_told_in_figures() -> None:
     assert (told["ratio"], told["cores"], told["camera_cores"]) == (0.125, 2.5, 0.5)
     assert told["late_ms"] == {"p50": 500.0, "p99": 501.0, "max": 501.0}
     assert (told["late_frames"], told["frames"], told["missed"]) == (3, 9, 3)
-    ratio, _ = cost_figures(found)
+    assert told["ratio_beside"] is None
+    ratio, late_p50 = cost_figures(found)
     assert (ratio.value, ratio.reached) == (0.125, True)
+    assert late_p50.value == 500
+    beside = replace(found, beside=(2.5, 2.5, 2.5))
+    assert as_json(beside)["ratio_beside"] == 0.25
+    assert [figure.value for figure in cost_figures(beside)] == [0.125, 0.25, 500]
     late = {figure.name.split(": ")[1]: figure for figure in late_figures(found)}
     assert late["frames later than half a slide"].reached is False
     assert late["ticks missed"].reached is False
@@ -72,6 +82,20 @@ def test_two_cameras_are_watched_and_timed(tmp_path: Path) -> None:
     assert run.cpu_s > 0
     assert run.camera_cpu_s > 0
     assert run.states == ()
+
+
+def test_a_clip_is_decoded_in_turn_and_watched_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path, LIVE[0].scaled((160, 96)), 2.0)
+    spin = "import time\nwhile time.process_time() < 0.4: pass"
+    monkeypatch.setattr(
+        capture_live, "ffmpeg_command", lambda url, *options: [sys.executable, "-c", spin, url, *options]
+    )
+    found = measure(Plan(LIVE[0], clip, 1, 2.0, 1, settle_s=0.0), lambda _: None)
+    assert len(found.runs) == len(found.baseline) == len(found.beside) == 1
+    assert found.baseline[0] > 0
+    assert 0.2 <= found.beside[0] < 1.0
 
 
 def test_a_watcher_that_cannot_is_an_error() -> None:
