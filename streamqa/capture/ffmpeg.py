@@ -23,6 +23,10 @@ from streamqa.errors import SourceError, SourceRefused, SourceUnavailable
 # Decoders that read any bytes as pictures of text: a file `notes.txt` would be a video without this.
 _TEXT_ART = {"ansi", "bintext", "xbin", "idf"}
 
+_MOST_PIXELS = (
+    100_000_000  # of a picture: 8K has a third of that; a few damaged or evil bytes may claim any size
+)
+
 Timeout: TypeAlias = float | tuple[float, float | None] | None  # seconds
 
 _TIMEOUTS = (av.error.TimeoutError, av.error.ExitError)  # the second is no OSError: av.open's own timeout
@@ -105,15 +109,20 @@ def open_input(
         )
     else:
         stream = _video_stream(container)
-        if stream is not None:
+        if stream is not None and stream.width * stream.height <= _MOST_PIXELS:
             stream.codec_context.thread_count = 1
+            stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}  # sizes may change on the way
             return container, stream
-        found = sorted({stream.type for stream in container.streams})
+        failure = SourceRefused(f"{name}: {_no_use(container, stream)}")
         container.close()
-        failure = SourceRefused(
-            f"{name}: no video in it, only {' and '.join(found) or 'nothing'}; give a video"
-        )
     raise failure  # outside of the except block: with no context that holds the URL
+
+
+def _no_use(container: InputContainer, stream: VideoStream | None) -> str:
+    if stream is not None:
+        return f"pictures of {stream.width}x{stream.height} are too large; give a smaller stream"
+    found = sorted({other.type for other in container.streams})
+    return f"no video in it, only {' and '.join(found) or 'nothing'}; give a video"
 
 
 def _no_data(name: str, timeout_s: float | None) -> SourceError:

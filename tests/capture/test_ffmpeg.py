@@ -8,8 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from streamqa.capture import ffmpeg
 from streamqa.capture.ffmpeg import explain, open_input
 from streamqa.errors import SourceError, SourceRefused, SourceUnavailable
+
+from .conftest import SIZE
 
 
 def silent_song(path: Path, cover: Path | None = None) -> Path:
@@ -119,3 +122,21 @@ def test_a_playlist_whose_segments_never_come_does_not_hang(tmp_path: Path) -> N
     playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nhttp://127.0.0.1:9/x.ts\n")
     with pytest.raises(SourceUnavailable, match=r"no data for 0\.5 s"):
         open_input(f"file:{playlist}", "a.m3u8", timeout_s=(0.5, None))
+
+
+def test_pictures_of_absurd_size_are_refused(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    width, height = SIZE
+    monkeypatch.setattr(ffmpeg, "_MOST_PIXELS", width * height - 1)
+    with pytest.raises(SourceRefused, match=r"a: pictures of 160x96 are too large"):
+        open_input(f"file:{clip}", "a")
+
+
+def test_a_picture_that_grows_absurdly_on_the_way_is_not_decoded(clip: Path) -> None:
+    """The decoder holds to the limit, too, whatever the file said at first."""
+    container, stream = open_input(f"file:{clip}", "a")
+    assert stream.codec_context.options["max_pixels"] == "100000000"
+    stream.codec_context.options = {"max_pixels": str(SIZE[0] * SIZE[1] - 1)}
+    first = next(container.demux(stream))
+    with pytest.raises(av.error.FFmpegError):
+        stream.codec_context.decode(first)
+    container.close()
