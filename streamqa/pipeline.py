@@ -79,8 +79,8 @@ class Pipeline:
             self._sources.add(spec)
         self._stopping = threading.Event()
         self._engine_thread = threading.Thread(target=self._run_engine, name="engine", daemon=True)
-        self._watch_thread = threading.Thread(target=self._watch, name="watch", daemon=True)
-        self._engine_failure: Exception | None = None
+        self._watch_thread = threading.Thread(target=self._run_watch, name="watch", daemon=True)
+        self._failure: Exception | None = None
 
     def start(self) -> None:
         """Start everything; returns at once."""
@@ -177,7 +177,7 @@ class Pipeline:
     @property
     def failure(self) -> Exception | None:
         """What ended the line itself; None while all is well."""
-        return self._engine_failure or self._writer.failure
+        return self._failure or self._writer.failure
 
     def _periods(self, source: str) -> list[int]:
         return [question.every_ns for question in self._questions if question.asks(source)]
@@ -190,7 +190,14 @@ class Pipeline:
             self._engine.run(self._buffer, self._stopping)
         # The thread's own supervisor: whoever waits for the line reports `failure`.
         except Exception as error:
-            self._engine_failure = error
+            self._failure = error
+
+    def _run_watch(self) -> None:
+        try:
+            self._watch()
+        # As above: cameras that nobody looks at could fail in silence.
+        except Exception as error:
+            self._failure = error
 
     def _watch(self) -> None:
         wall_watch = WallWatch()

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -154,3 +154,17 @@ def test_a_wall_clock_that_is_set_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     (fault,) = [record for record in kept.records if record["type"] == "error"]
     assert fault["code"] == "clock_step"
     assert "+3600.0 s" in str(fault["message"])
+
+
+def test_a_watch_that_fails_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> datetime:
+        raise OSError("no clock")
+
+    with closing(AnswerLog(":memory:")) as log:
+        pipeline = Pipeline(Parts((PERSON,), (), bright_model(), log, (), Metrics()), stays=True)
+        pipeline.start()
+        monkeypatch.setattr(pipeline_module, "utc_now", broken)
+        until(lambda: pipeline.failure is not None)
+        pipeline.stop()
+    assert "no clock" in str(pipeline.failure)
+    assert pipeline.trouble() == ["no clock"]

@@ -27,6 +27,7 @@ _WEB = "http,https,tls,tcp,crypto,httpproxy,data"
 _RTSP = "rtp,udp,tcp,tls"
 _RTMP = "rtmp,rtmps,tls,tcp"
 _SRT = "srt"
+_SEGMENTS_S = 20.0  # two of the longest segments
 
 # Frames for guessing the frame rate are not waited for: RTSP opens in 0.2 s instead of 0.9 s, with codec and size
 # as right. Size and codec themselves are waited for this long, e.g. for the first keyframe of a camera that does not
@@ -90,6 +91,16 @@ def address_of(url: str) -> tuple[str, int] | None:
     if protocol is None or not parts.hostname:
         return None
     return parts.hostname, port or protocol.port
+
+
+def silence_s(url: str, usual_s: float) -> float:
+    """How long the live stream at `url` may send nothing, if others may for `usual_s`.
+
+    HLS comes a segment at once, of 6 s as a rule and up to 10 s, and nothing between. Measured with segments of 6 s:
+    a read that waits for 5 s only ends before each next one, and the stream is connected anew every 10 s.
+    """
+    is_segmented = protocol_of(url) is not None and url.partition("?")[0].lower().endswith(".m3u8")
+    return max(usual_s, _SEGMENTS_S) if is_segmented else usual_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,9 +151,10 @@ class Reader:
 
     def _connect(self) -> float | None:
         """One connection, from open to close; as `Keeper.lost`, 0 where it was closed on purpose."""
-        source = self._make()
+        source: Source | None = None
         began_ns = time.monotonic_ns()
         try:
+            source = self._make()
             self._inside(source.open)
             self._keeper.opened(self)
             while self._may_read():
@@ -164,7 +165,8 @@ class Reader:
         except Exception as error:  # a bug of ours or of a driver: reported, and this source goes on
             failure = self._unexpected(error)
         finally:
-            self._close(source)
+            if source is not None:
+                self._close(source)
         return self._keeper.lost(self, failure, time.monotonic_ns() - began_ns > _STEADY_NS)
 
     def _may_read(self) -> bool:

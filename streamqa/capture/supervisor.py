@@ -18,6 +18,7 @@ from streamqa.capture import freeze
 from streamqa.capture.backoff import Backoff
 from streamqa.capture.buffer import FrameBuffer
 from streamqa.capture.elapsed import NO_PAST, Past, StreamTime
+from streamqa.capture.links import silence_s
 from streamqa.capture.reader import Reader, Seen
 from streamqa.capture.region import Look
 from streamqa.capture.sampler import Sampler
@@ -85,8 +86,8 @@ class Supervisor:
         grid_ns = sampler.longest_ns or NS_PER_S
         self._time = StreamTime(self.is_live, past or NO_PAST, grid_ns)
         self._freeze_ns = freeze.limit_ns(spec, self.is_live)
-        stall_ns = round(spec.stall_after_s * NS_PER_S) if self.is_live else 0
-        self._life = Life(Limits(stall_ns, self._freeze_ns))
+        stall_s = silence_s(spec.url, spec.stall_after_s) if self.is_live else 0
+        self._life = Life(Limits(round(stall_s * NS_PER_S), self._freeze_ns))
         self._backoff = Backoff()
         self._note = ""  # the note of its source that was told last
         self.is_asked_to_pause = False

@@ -17,7 +17,7 @@ from streamqa.capture.decoder import RecordedPictures
 from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.hardware import Hardware, choose
 from streamqa.capture.images import Images
-from streamqa.capture.links import Link
+from streamqa.capture.links import Link, silence_s
 from streamqa.capture.pace import Realtime
 from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec, redact
 from streamqa.capture.stream import TIMEOUT_S, StreamSource
@@ -38,7 +38,11 @@ def make(spec: SourceSpec) -> Source:
     recorded = spec.pace == "fast" or os.path.splitext(urlsplit(spec.url).path)[1].lower() in _RECORDED
     if scheme in _LIVE or (scheme and not recorded):
         return StreamSource(
-            spec.url, transport=spec.transport, tls_verify=spec.tls_verify, hwaccel=spec.hwaccel
+            spec.url,
+            silence_s(spec.url, TIMEOUT_S),
+            transport=spec.transport,
+            tls_verify=spec.tls_verify,
+            hwaccel=spec.hwaccel,
         )
     recording = FileSource(spec.url, tls_verify=spec.tls_verify, hwaccel=spec.hwaccel)
     return Realtime(recording, loop=spec.loop) if spec.pace == "realtime" else recording

@@ -15,7 +15,7 @@ import pytest
 
 from streamqa.bench.camera_process import CameraProcess
 from streamqa.capture.ffmpeg import open_input
-from streamqa.capture.links import PROTOCOLS, Link, address_of, protocol_of
+from streamqa.capture.links import PROTOCOLS, Link, address_of, protocol_of, silence_s
 from streamqa.errors import SourceError, SourceRefused, SourceUnavailable
 
 SPOKEN = [scheme for scheme in PROTOCOLS if scheme != "srt"]
@@ -265,3 +265,14 @@ def test_what_a_server_answers_in_plain_words(scheme: str, answer: bytes, kind: 
     assert type(error) is kind
     assert words in str(error)
     assert "s3cret" not in str(error)
+
+
+@pytest.mark.parametrize("url", ["http://h/live/x.m3u8", "https://u:p@h/X.M3U8?token=1"])
+def test_a_stream_in_segments_may_be_silent_between_them(url: str) -> None:
+    assert silence_s(url, 5.0) == 20.0
+    assert silence_s(url, 60.0) == 60.0
+
+
+@pytest.mark.parametrize("url", ["http://h/x.mjpeg", "rtsp://h/x", "x.m3u8", "http://h/x?file=x.m3u8"])
+def test_any_other_stream_may_not(url: str) -> None:
+    assert silence_s(url, 5.0) == 5.0

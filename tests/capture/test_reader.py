@@ -160,3 +160,20 @@ def test_a_close_that_fails_is_not_the_end() -> None:
     notes = Notes()
     with reading(notes, Stubborn([1.0, BROKEN]), ScriptedSource([2.0])):
         notes.wait_for("kept 2")
+
+
+def test_a_source_that_cannot_even_be_made_is_a_failure_that_is_told() -> None:
+    notes, sources = Notes(), iter([ScriptedSource([1.0])])
+    tries = iter([True, False])
+
+    def make() -> Source:
+        if next(tries):
+            raise RuntimeError("out of ideas")
+        return next(sources)
+
+    reader = Reader("cam", make, notes, closes=True)
+    reader.start()
+    notes.wait_for("left")
+    assert reader.join(10)
+    assert notes.told[0] == "lost unexpected RuntimeError: out of ideas"
+    assert notes.told[1:] == ["opened", "kept 1", "lost over", "left"]
