@@ -219,7 +219,8 @@ def _once_more(camera: CameraProcess, watcher: Watcher) -> None:
     camera.command("close")
     told = watcher.told(at_s, ("reconnecting",))
     watcher.reconnect_now()
-    watcher.frame(told.at_s)
+    # Not only a frame: one of the connection before may be handed over late, while the next is being made.
+    watcher.frame(watcher.told(told.at_s, ("live",)).at_s)
 
 
 def _outage(fault: str, at_s: float, told: Told, camera: CameraProcess, watcher: Watcher) -> Outage:
