@@ -278,7 +278,8 @@ class RecordedPictures:
         step()
         if self._way.went_back == before:
             return False
-        self._ready.clear()
+        restart = self._way.restart
+        self._ready = deque(ready for ready in self._ready if ready[1] and (ready[1].place or 0) < restart)
         self._trust = Trust()
         self._lost = self._lost_at_entry
         return True

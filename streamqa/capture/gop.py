@@ -113,6 +113,7 @@ class Shortcut:
         self._held = Held()  # read, not yet fed
         self._past = Held()  # fed or left out since the last proven keyframe: to go back there
         self._can_go_back = True
+        self._proven: Mark | None = None  # that keyframe; None: the beginning
         self._out: list[Mark] = []  # fed, their pictures may still come
         self._wanted_ns = 0
         self._given = -1  # place of the picture given last
@@ -132,6 +133,9 @@ class Shortcut:
             True  # False: times come with the pictures, since packets have none or contradictory ones
         )
         self.went_back = 0  # how often skipping failed, and was undone
+        self.restart = (
+            0  # place of the first picture that comes again after it; what was shown before it is right
+        )
         self.missed = 0  # how often it failed and could not be undone: a picture was lost
 
     def add(self, mark: Mark) -> None:
@@ -194,12 +198,12 @@ class Shortcut:
         good_key = mark.key and intra and not corrupt
         if self._unproven is not None and not (mark is self._unproven and good_key):
             self._go_back()
-        elif good_key:
-            self._prove(mark)
         elif corrupt:
             self._damaged = True
         elif self._has_missed(passed):
             self._go_back()
+        elif good_key:
+            self._prove(mark)
         if self._target in passed:
             self._find()
         return mark
@@ -290,6 +294,8 @@ class Shortcut:
             if not self.everything:
                 self._entry = mark
                 self._unproven = mark if mark.shown else None
+            elif mark is self._proven:
+                self._entry = mark
         whole = self.everything or mark.key or mark.t_ns >= self._wanted_ns
         self._skipped = self._skipped or flush or not whole
         self._out.append(mark)
@@ -302,6 +308,7 @@ class Shortcut:
         while self._past.marks and self._past.marks[0] is not key:
             self._past.pop()
         self._can_go_back = bool(self._past.marks)
+        self._proven = key
 
     def _go_back(self) -> None:
         """Skipping has failed: to the last proven keyframe, and from there on without it."""
@@ -311,6 +318,7 @@ class Shortcut:
             self._gap = True
             self._drained = False
             self.went_back += 1
+            self.restart = 0 if self._proven is None else _place(self._proven)
         else:
             self.missed += 1
         self.everything = True

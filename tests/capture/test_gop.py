@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamqa.capture import gop
@@ -161,7 +161,7 @@ class Reading:
         step()
         if self.way.went_back == before:
             return False
-        self._ready.clear()
+        self._ready = [ready for ready in self._ready if (ready[0].place or 0) < self.way.restart]
         return True
 
     def _take(self, wanted_ns: int) -> tuple[Mark, bool] | None:
@@ -216,6 +216,9 @@ def test_however_little_may_be_held(shape: list[tuple[int, int, bool, bool]], ev
         assert sampled(Reading(clip, 3), every) == expected(everything(clip, 3), every)
 
 
+@example(
+    [(1, 2, False, False), (1, 1, False, False), (1, 2, True, False)], 2, 4
+)  # leading pictures, on going back
 @given(groups, st.integers(0, 200), st.integers(3, 5))
 def test_every_picture_comes_when_every_one_is_wanted(
     shape: list[tuple[int, int, bool, bool]], first: int, delay: int

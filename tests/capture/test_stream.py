@@ -12,11 +12,12 @@ import pytest
 from streamqa.bench.camera_process import CameraProcess
 from streamqa.capture import backoff
 from streamqa.capture.encode import write_video
-from streamqa.capture.source import Picture, SourceSpec
+from streamqa.capture.sampler import Sampler
+from streamqa.capture.source import Picture, SourceFacts, SourceSpec
 from streamqa.capture.stream import StreamSource
 from streamqa.errors import SourceRefused, SourceUnavailable
 
-from .conftest import Rig, number_of, numbered
+from .conftest import SIZE, Rig, number_of, numbered
 
 MakeRig = Callable[..., Rig]
 
@@ -58,6 +59,23 @@ def test_the_pictures_of_a_camera(server: CameraProcess) -> None:
     assert all(picture.clock == "rtcp" for picture in pictures), "from the first one on"
     assert source.facts.clock == "rtcp"
     assert source.facts.decoder == "cpu"
+
+
+def test_of_short_gops_the_keyframes_are_taken_and_facts_are_measured(server: CameraProcess) -> None:
+    server.start()
+    source, sampler, numbers = StreamSource(server.url()), Sampler([500_000_000]), []
+    assert source.facts == SourceFacts()
+    source.open()
+    while len(numbers) < 8:
+        picture = source.read(sampler.wanted_ns)
+        if picture is not None and sampler.keep(picture.t_ns):
+            numbers.append(number_of(picture.to_image()))
+    source.close()
+    assert {number % 15 for number in numbers[-3:]} <= {0, 1, 2, 3}  # or just behind, where the grid wants it
+    facts = source.facts
+    assert (facts.codec, facts.width, facts.height) == ("h264", *SIZE)
+    assert facts.fps == pytest.approx(30, rel=0.2)
+    assert facts.gop_s == pytest.approx(0.5, rel=0.2)
 
 
 @pytest.mark.parametrize(
