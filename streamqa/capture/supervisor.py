@@ -73,9 +73,7 @@ class Supervisor:
         self._sampler = sampler
         self._ends = ends
         self._make = make
-        self._first: Source | None = make(
-            spec
-        )  # each connection has a new one; this one only told what it is
+        self._first: Source | None = make(spec)  # for the first connection; each has a new one
         self.is_live = self._first.is_live  # whether it drops what nobody took in time
         self.failure: SourceError | None = None  # why a recording gave nothing, or did not end well
         self.latest: Frame | None = None  # the newest frame that was kept
@@ -92,9 +90,7 @@ class Supervisor:
         self._note = ""  # the note of its source that was told last
         self.is_asked_to_pause = False
         self._is_stopping = self._is_released = False
-        self._last_word: str | None = (
-            "stopped"  # reason of the state `ended` after a stop; None: nobody is told
-        )
+        self._last_word: str | None = "stopped"  # of the state `ended` after a stop; None: nobody is told
         self._behind: list[Reader] = []  # threads that hang
         self._reader = self._new_reader()
         ends.buffer.add(spec.id, self.is_live, spec.priority)
