@@ -35,7 +35,8 @@ def command(
     loaded = load_config(config)
     find_backend(loaded.model.name)
     specs = source_specs(loaded)
-    summary = f"{config}: {len(specs)} sources, {len(loaded.questions)} questions, model {loaded.model.name}"
+    counts = f"sources: {len(specs)}, questions: {len(loaded.questions)}"
+    summary = f"{config}: {counts}, model: {loaded.model.name}"
     typer.echo(summary, err=as_json)
     failed = False
     for spec, probe in probe_all(specs) if open_sources else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from streamqa.capture.ffmpeg import open_input
 from streamqa.capture.images import Images
 from streamqa.capture.live_pictures import LivePictures
 from streamqa.capture.sampler import Sampler
+from streamqa.capture.stamping import Stamping
 
 from .conftest import number_of, numbered
 
@@ -174,3 +176,28 @@ def test_packets_that_are_decoded_in_vain_are_noticed(tmp_path: Path) -> None:
         assert reads == [None] * 40
         assert pictures.fruitless_s > 0
         assert pictures.lost
+
+
+def test_a_source_of_ffmpegs_own_that_keeps_pace() -> None:
+    """A real decoder in real time: one picture for each slide, and none of them late."""
+    every, begun = S // 5, time.monotonic_ns()
+    container = av.open("testsrc2=size=320x240:rate=30:duration=2,realtime", format="lavfi")
+    kept, late, sampler = [], [], Sampler([every])
+    with container:
+        stamping = Stamping(container, container.streams.video[0])
+        pictures = LivePictures(container, container.streams.video[0], stamping.time_of, stamping.follow)
+        while not pictures.ended:
+            found = pictures.read(sampler.wanted_ns)
+            if found is not None and sampler.keep(found[0]):
+                kept.append(found[0] // every)
+                late.append(time.monotonic_ns() - begun - found[0])
+                assert found[1].width == 320
+    took_ns = time.monotonic_ns() - begun
+    assert kept == sorted(set(kept))  # a picture for each slide, never two
+    assert len(kept) >= 8, kept
+    assert took_ns > 1.5 * S  # it did keep pace
+    assert (pictures.decoded, pictures.lost) == (
+        60,
+        0,
+    )  # no packet of it is called a keyframe, so none is skipped
+    assert max(late) - min(late) < S, late

@@ -18,7 +18,7 @@ def test_each_source_is_opened_and_described(tmp_path: Path) -> None:
     config.write_text(f"sources: {{clip: {clip}, scene: 'scene:gate'}}\n{QUESTIONS}")
     result = CliRunner().invoke(app, ["check", str(config)])
     assert result.exit_code == 0
-    assert "2 sources, 1 questions" in result.output
+    assert "sources: 2, questions: 1, model: moondream2" in result.output
     clip_line, scene_line = result.stdout.splitlines()[1:3]
     assert clip_line.startswith("clip: file, recorded, ")
     assert "64x48, 10 fps, " in clip_line
