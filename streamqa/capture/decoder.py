@@ -14,8 +14,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from streamqa.capture.gaps import Gaps, Missing
 from streamqa.capture.gop import KeyframeSpacing, Rate, Shortcut
-from streamqa.capture.timeline import Mark, Moment, Presentation, Timeline
+from streamqa.capture.timeline import JUMP_S, Mark, Moment, Presentation, Timeline
 from streamqa.types import NS_PER_S
 
 _HEALED_NS = 2 * NS_PER_S
@@ -79,12 +80,25 @@ class Packets:
         index, and reaches its end all the same.
         """
         base, length = self._stream.time_base, self._stream.duration
+        if base is None or not self.count:
+            return max(0, self._stream.frames - self.count)
+        if not self._stream.frames:
+            return self._missing_of_length(base)
         missing = max(0, self._stream.frames - self.count)
-        if not missing or base is None or length is None:
+        if not missing or length is None:
             return missing
         left = (self._stream.start_time or 0) + length - self._reached
         rate = self._stream.average_rate or Fraction(25)
         return min(missing, max(0, round(left * base * rate)))
+
+    def _missing_of_length(self, base: Fraction) -> int:
+        """The same by the length in a Matroska file's head, which is its video's where it has no other stream."""
+        length_us = self._container.duration
+        if "matroska" not in self._container.format.name or len(self._container.streams) > 1 or not length_us:
+            return 0
+        left = Fraction(length_us, 1_000_000) - self._reached * base
+        rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+        return max(0, round(left * rate)) if left * rate > Fraction(3, 4) else 0
 
     def read(self) -> Iterator[Packet[VideoStream]]:
         """All packets; `lost` has grown before one that follows damage."""
@@ -121,7 +135,8 @@ class RecordedPictures:
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         start = None if stream.start_time is None else stream.start_time * self._base
         # Only some formats' timestamps may jump; in the others a gap between them is real.
-        self._timeline = Timeline(start, 1 / rate, gaps_are_real=not container.format.flags & _MAY_JUMP)
+        may_jump = bool(container.format.flags & _MAY_JUMP)
+        self._timeline = Timeline(start, 1 / rate, gaps_are_real=not may_jump)
         self._presentation = Presentation(self._timeline, self._base)
         self._way = Shortcut(self._presentation)
         self._trust = Trust()
@@ -135,6 +150,12 @@ class RecordedPictures:
         self._damaged_from = 0  # the first of them in doubt; those before are good
         self._came_out = False
         self.rate, self.gops = Rate(), KeyframeSpacing()
+        self._gaps = Gaps(JUMP_S * NS_PER_S if may_jump else None)
+
+    @property
+    def gaps(self) -> Missing:
+        """What seems to be missing between the pictures; to be asked for at the end."""
+        return self._gaps.found()
 
     @property
     def lost(self) -> int:
@@ -222,6 +243,7 @@ class RecordedPictures:
             self._broken.add(mark)
         if packet.pts is not None:
             self.rate.add(self._nanoseconds(packet.pts if packet.dts is None else packet.dts))
+            self._gaps.add(self._nanoseconds(packet.pts))
             if mark.key:
                 self.gops.add(self._nanoseconds(packet.pts))
         self._way.add(mark)

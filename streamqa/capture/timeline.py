@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _STEP_BACK_S = 1
-_JUMP_S = 5
+JUMP_S = 5
 _MOST_WAITING = 32  # H.264 and HEVC reorder over 16 pictures at most
 
 
@@ -53,7 +53,7 @@ class Timeline:
                 self._start = stamp
             at = stamp - self._start
             ahead = at - before - max(self._period, self._step)
-            cut = not self._gaps_are_real and not self._first and ahead > _JUMP_S
+            cut = not self._gaps_are_real and not self._first and ahead > JUMP_S
             if cut or at < before - _STEP_BACK_S:
                 self._start -= before + self._period - at
                 at = before + self._period

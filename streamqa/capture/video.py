@@ -146,6 +146,10 @@ class FileSource:
             lost = f"{pictures.lost} of its pictures could not be decoded" if pictures.lost else ""
             missing = f"{pictures.missing} missing at the end" if pictures.missing else ""
             return SourceUnavailable(f"{self._name}: damaged: {', '.join(filter(None, (lost, missing)))}")
+        gaps = pictures.gaps
+        if gaps.pictures:
+            holes = f"{gaps.pictures} pictures seem to be missing, {gaps.seconds:.1f} s in all"
+            return SourceEnded(f"{self._name}: end; {holes}, as the others come evenly")
         return SourceEnded(f"{self._name}: end")
 
 

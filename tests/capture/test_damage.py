@@ -70,7 +70,7 @@ def group(number: int) -> range:
 def test_damage_ends_in_pictures_or_in_words(
     clips: dict[str, bytes], rig: MakeRig, tmp_path: Path, variants: range
 ) -> None:
-    silent = []
+    silent, quiet = [], []
     for variant in variants:
         rng = random.Random(variant)
         suffix, damage = rng.choice(sorted(clips)), KINDS[variant // 10 % len(KINDS)]
@@ -85,8 +85,13 @@ def test_damage_ends_in_pictures_or_in_words(
         assert path.name in reason, f"{path.name}: {reason}"
         if not frames and reason.endswith(": end"):
             silent.append(path.name)
+        if len(frames) < PICTURES and reason.endswith(": end"):
+            quiet.append(path.name)
         path.unlink()
     assert not silent, "no picture, and not a word about it"
+    # 17 of the 500: a transport stream cut between two pictures is a whole one; HEVC pictures that the decoder passes
+    # over; so much of a clip gone that what is left is not even. Before `gaps` it was 141.
+    assert len(quiet) <= len(variants) // 8, quiet
 
 
 def test_the_whole_clips_have_every_picture_and_end_well(
