@@ -8,7 +8,7 @@ from streamqa.capture.gop import Held, KeyframeSpacing, Step
 from streamqa.capture.timeline import Mark
 
 _ENOUGH = 1.05  # so many slides apart, keyframes do, with the pictures after one that came just too soon
-_IN_TIME = 0.9  # of a slide: a keyframe later than that after the tick may come too late
+_IN_TIME = 0.95  # of a slide: a keyframe that far behind the tick may come too late; 0.9 costs more
 _OVERDUE = 1.5  # times the usual distance: no keyframe will come in time
 _NEVER_NS = 2**62  # nobody wants anything: the sampler's way to say so
 _SLIDES = 16
