@@ -19,6 +19,7 @@ from streamqa.errors import SourceError, SourceUnavailable
 
 TIMEOUT_S = 5.0
 _UNDECODABLE_S = 30.0  # packets without one picture for so long: connect anew. Some cameras' GOPs take 10 s
+_PATIENCE_S = 0.25
 _HARDWARE_S = 12.0  # the same, decoded by hardware: connect anew without it
 
 
@@ -80,13 +81,22 @@ class StreamSource:
         )
 
     def read(self, wanted_ns: int = 0) -> Picture | None:
-        """Wait for one packet; the picture that came out, if it is the first at or after `wanted_ns`.
+        """Wait for the first picture at or after `wanted_ns`.
 
-        None for each packet that gives none: it is a sign of life.
+        None when packets have come for a quarter of a second that gave none: a sign of life.
 
         Raises:
             SourceUnavailable: the connection broke, ended, timed out, or gives nothing that can be decoded.
         """
+        until_s = time.monotonic() + _PATIENCE_S
+        picture = self._packet(wanted_ns)
+        # Not one call for each packet: what the caller does with a sign of life costs as much as the packet.
+        while picture is None and time.monotonic() < until_s:
+            picture = self._packet(wanted_ns)
+        return picture
+
+    def _packet(self, wanted_ns: int) -> Picture | None:
+        """Wait for one packet; the picture that came out, if it is the first at or after `wanted_ns`."""
         pictures, stamping = self._pictures, self._stamping
         if pictures is None or stamping is None:
             raise SourceUnavailable(f"{self._name}: not open")
