@@ -9,40 +9,22 @@ from streamqa.testing import make_frame
 from streamqa.types import (
     CLOSED_KINDS,
     KINDS,
-    Answer,
-    Decision,
+    Box,
     Generation,
     Kind,
     ModelInfo,
     Option,
+    Point,
     Prompt,
     Question,
     Reading,
     Task,
+    Zone,
     iso_ms,
     utc_now,
 )
 
 MOMENT = datetime(2026, 11, 22, 2, 22, 34, 120_900, tzinfo=UTC)
-
-ANSWER = Answer(
-    source="gate",
-    question="person",
-    kind="yes_no",
-    decision=Decision(True, 0.93456, "ok", "", 5_118_400_000_000, 5, 4),
-    reading=Reading(True, 0.97, "ok", "", "Yes", (("yes", 0.93333), ("no", 0.06667)), 0.99812),
-    frame=88121,
-    t_ns=5_123_400_000_000,
-    captured_at=MOMENT,
-    clock="rtcp",
-    answered_at=MOMENT + timedelta(milliseconds=190),
-    skipped=0,
-    changed=True,
-    queue_ms=12.04,
-    model_ms=61.0,
-    total_ms=190.0,
-    model="moondream2@2025-06-21",
-)
 
 
 def test_kinds() -> None:
@@ -63,6 +45,7 @@ def test_kinds() -> None:
         ({"t_ns": -1}, r"negative, got -1, 0"),
         ({"index": -1}, r"negative, got 0, -1"),
         ({"captured_at": datetime(2026, 1, 1)}, r"time zone"),  # the mistake itself
+        ({"delay_ns": -1}, r"delay_ns must not be negative"),
     ],
 )
 def test_a_frame_refuses_what_it_cannot_be(wrong: dict[str, Any], message: str) -> None:
@@ -80,7 +63,28 @@ def test_values_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         make_frame().index = 3  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
-        ANSWER.frame = 3  # type: ignore[misc]
+        Point(0.5, 0.5).x = 1.0  # type: ignore[misc]
+
+
+# Zone
+
+
+def test_a_zone_knows_its_bounding_box() -> None:
+    assert Zone((Point(0.5, 0.1), Point(0.9, 0.8), Point(0.2, 0.8))).box == Box(0.2, 0.1, 0.9, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("corners", "message"),
+    [
+        (((0, 0), (1, 1)), "at least 3 corners, got 2"),
+        (((0, 0), (1, 0), (1, 1.2)), "from 0 to 1"),
+        (((0, 0), (-0.1, 0), (1, 1)), "from 0 to 1"),
+        (((0, 0.5), (0.5, 0.5), (1, 0.5)), "must not be empty"),
+    ],
+)
+def test_a_zone_lies_within_the_picture(corners: tuple[tuple[float, float], ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Zone(tuple(Point(x, y) for x, y in corners))
 
 
 # Question, Option, Prompt, Reading
@@ -91,6 +95,7 @@ def test_values_are_frozen() -> None:
     [
         ({"every_ns": 0}, "every must be positive, got 0 ns"),
         ({"every_ns": -5}, "every must be positive"),
+        ({"max_age_ns": 0}, "max_age must be positive, got 0 ns"),
         ({"window_ns": -1}, "window must not be negative, got -1 ns"),
         ({"decide": "k_of_n"}, "k_of_n is given exactly when"),
         ({"k_of_n": (1, 2)}, "k_of_n is given exactly when"),
