@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from streamqa.capture import folder
 from streamqa.capture.encode import write_video
 from streamqa.capture.folder import FolderSource, make
 from streamqa.capture.pace import Realtime
@@ -214,6 +215,12 @@ def test_names_that_are_no_text_are_read_and_can_be_told(tmp_path: Path) -> None
     _, end = read_all(FolderSource(str(tmp_path)))
     assert "a�.png: not a JPEG" in str(end)
     str(end).encode()
+
+
+@pytest.fixture(autouse=True)
+def _looks_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a look can take so long that the next one is put off, which waits without time never reach."""
+    monkeypatch.setattr(folder, "_LOOK_SHARE", 0)
 
 
 class Watched:
