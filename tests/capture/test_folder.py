@@ -219,7 +219,7 @@ def test_names_that_are_no_text_are_read_and_can_be_told(tmp_path: Path) -> None
 
 @pytest.fixture(autouse=True)
 def _looks_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine a look can take so long that the next one is put off, which waits without time never reach."""
+    """A look that took long, on a busy machine, puts off the next: waits that take no time would never reach it."""
     monkeypatch.setattr(folder, "_LOOK_SHARE", 0)
 
 
