@@ -50,6 +50,7 @@ class Frame:
     detail: Detail = "full"  # what the model is to look at
     # Stretches of stream time, [from, to), in which the source was paused, in order; the latest ones.
     pauses: tuple[tuple[int, int], ...] = ()
+    is_live: bool = True  # False: it waits for its turn, however long, as those of files do
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != "uint8":
@@ -67,6 +68,11 @@ class Frame:
     def t_s(self) -> float:
         """Stream time in seconds."""
         return self.t_ns / NS_PER_S
+
+    @property
+    def wall(self) -> datetime | None:
+        """When it was captured, if its source is live: only there do stream time and wall time run together."""
+        return self.captured_at if self.is_live else None
 
     def __repr__(self) -> str:
         height, width, _ = self.image.shape

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from streamqa import pipeline as pipeline_module
 from streamqa.capture.source import SourceSpec
@@ -43,10 +44,11 @@ class Kept:
 
 
 @contextmanager
-def running(*specs: SourceSpec, stays: bool = True) -> Iterator[tuple[Pipeline, Kept]]:
+def running(*specs: SourceSpec, stays: bool = True, delay_s: float = 0.0) -> Iterator[tuple[Pipeline, Kept]]:
     kept = Kept()
     with closing(AnswerLog(":memory:")) as log:
-        pipeline = Pipeline(Parts((PERSON,), specs, bright_model(), log, (kept,), Metrics()), stays=stays)
+        parts = Parts((PERSON,), specs, bright_model(delay_s), log, (kept,), Metrics())
+        pipeline = Pipeline(parts, stays=stays)
         pipeline.start()
         yield pipeline, kept
         pipeline.stop()
@@ -168,3 +170,14 @@ def test_a_watch_that_fails_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> No
         pipeline.stop()
     assert "no clock" in str(pipeline.failure)
     assert pipeline.trouble() == ["no clock"]
+
+
+def test_each_image_of_a_watched_folder_is_answered_however_slow_the_model_is(tmp_path: Path) -> None:
+    for number in range(6):
+        Image.new("RGB", (32, 32), (255 * (number % 2),) * 3).save(tmp_path / f"{number}.png")
+    with running(SourceSpec("in", str(tmp_path), watch=True), delay_s=2 * EVERY_S) as (_, kept):
+        until(lambda: len(kept.answers("in")) >= 6)
+    answers = kept.answers("in")
+    assert [a["state"] for a in answers] == ["ok"] * 6
+    assert [a["value"] for a in answers] == [False, True] * 3
+    assert all(a["captured_at"] for a in answers)

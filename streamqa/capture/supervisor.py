@@ -260,6 +260,7 @@ class Supervisor:
             delay_ns=picture.delay_ns,
             detail=self.spec.detail,
             pauses=self._time.pauses,
+            is_live=self.is_live,
         )
 
     def _remark(self, facts: SourceFacts) -> None:

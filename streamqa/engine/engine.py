@@ -194,7 +194,7 @@ class Engine:
             self._inside[job.frame.source] -= 1
             waited_ns = landing.answered_ns - job.frame.received_ns
             self._metrics.frame_to_answer_seconds.observe(waited_ns / 1e9)
-            if job.frame.captured_at and waited_ns > min(p.due.question.every_ns for p in job.plans):
+            if job.frame.wall and waited_ns > min(p.due.question.every_ns for p in job.plans):
                 self._metrics.deadlines_missed.labels(job.frame.source).inc()
             answers += self._tracks.read(job, [next(said) for _ in job.asked], stamps)
         return answers

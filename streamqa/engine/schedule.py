@@ -6,7 +6,7 @@ stream's first frame included, merge into the next answer, which reports them: a
 not to be asked then, since its source was paused or since it was outside of its hours, else as `skipped`. So for
 each (question, source), after every frame: answers + skipped + inactive = ticks passed.
 
-Hours are wall time. A tick's is the frame's `captured_at` less the stream time between the two; the newest tick is
+Hours are wall time. A tick's is the frame's `wall` less the stream time between the two; the newest tick is
 answered wherever the frame itself lies in the hours. A recording has no wall time, and its questions no hours.
 """
 
@@ -109,7 +109,7 @@ class Schedule:
 
 def _is_active(question: Question, frame: Frame) -> bool:
     """Whether the frame lies in the question's hours."""
-    return question.when is None or frame.captured_at is None or _within(question.when, frame.captured_at)
+    return question.when is None or frame.wall is None or _within(question.when, frame.wall)
 
 
 @lru_cache(maxsize=256)  # a frame that waits is looked at again each time that another one comes
@@ -126,8 +126,8 @@ def _active_ticks(question: Question, frame: Frame, first: int, until: int) -> i
         return 0
     every = question.every_ns
     spans: Iterable[_Span] = [(first * every, until * every)]
-    if question.when is not None and frame.captured_at is not None:
-        spans = _hours(question.when, frame.captured_at, frame.t_ns, first * every)
+    if question.when is not None and frame.wall is not None:
+        spans = _hours(question.when, frame.wall, frame.t_ns, first * every)
     # Tick k lies in [begin, end) where ceil(begin / every) <= k < ceil(end / every).
     bounds = ((-(-begin // every), -(-end // every)) for begin, end in _without(spans, frame.pauses))
     return sum(max(0, min(end, until) - max(begin, first)) for begin, end in bounds)

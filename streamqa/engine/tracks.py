@@ -37,7 +37,7 @@ def is_stale(frame: Frame, question: Question, now_ns: int) -> bool:
 
     Its age is the time since it was received and, where that is known, the time that it took to come.
     """
-    if frame.captured_at is None:
+    if frame.wall is None:
         return False
     return now_ns - frame.received_ns + frame.delay_ns > question.age_limit_ns
 

@@ -184,6 +184,14 @@ def test_a_recording_never_goes_stale() -> None:
     assert answer.reading.state == "ok"
 
 
+def test_an_image_that_waits_for_its_turn_has_a_time_of_day_but_never_goes_stale() -> None:
+    """As those of a watched folder: captured when its file was written, and asked about however late, at any hour."""
+    night = question(when=parse_hours("22:00-06:00 UTC"))
+    (answer,) = Line(night).step(at(0, 10_000, is_live=False))
+    assert answer.reading.state == "ok"
+    assert answer.captured_at is not None
+
+
 def test_a_frame_that_is_too_old_for_everything_costs_nothing() -> None:
     line = Line(question(), question("a", RIGHT), model=Watching(max_frames=1))
     offers = [Offer(at(t, age_s=3), 0, True) for t in range(3)] + [Offer(at(3), 0, True)]
