@@ -46,7 +46,7 @@ class Frame:
     clock: Clock  # where the time comes from
     received_ns: int  # monotonic clock when the frame left the decoder, for latencies
     image: Image  # uint8 (H, W, 3), RGB: of the source's zone, with its masks blacked out
-    delay_ns: int = 0  # how long before `received_ns` it was captured, where that is known
+    delay_ns: int = 0  # how much longer than others it took to come, where that is known
     detail: Detail = "full"  # what the model is to look at
     # Stretches of stream time, [from, to), in which the source was paused, in order; the latest ones.
     pauses: tuple[tuple[int, int], ...] = ()

@@ -25,8 +25,9 @@ _STUCK_NS = (
 _MOST_STUCK = 3  # times, then timestamps are no clock
 _OLDEST_NS = 2 * _BUCKET_NS  # the delay of a picture; what seems older is of another timeline
 _SETTLED_NS = NS_PER_S
-_OFF_NS = 3 * NS_PER_S  # of a sender's clock: less may be the way of the pictures
-_AGE_NS = (-NS_PER_S, 30 * NS_PER_S)  # of a sender's time that can be believed, against our wall clock
+# How far behind ours a sender's clock may seem, beyond the delay of its packets: latency that we cannot see, and a
+# little drift. More is a clock that nobody set.
+_OFF_NS = (-NS_PER_S, 3 * NS_PER_S)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -58,7 +59,9 @@ class Stamp:
     t_ns: int  # stream time since the connection, never going back
     captured_at: datetime  # UTC, never later than now
     clock: Clock  # "rtcp": the sender's; "arrival": ours, corrected by timestamps
-    delay_ns: int  # how long ago it was captured
+    # How much longer than others it took to come. Latency that all pictures share is not in it: nothing tells it from
+    # an error of the sender's clock, and a camera set 2 s late must not make every frame too old to ask about.
+    delay_ns: int
 
 
 class LiveClock:
@@ -118,11 +121,10 @@ class LiveClock:
     def report(self, pts_ns: int, sent_us: int, wall: datetime) -> None:
         """The sender reported that its wall clock showed `sent_us` (UNIX, µs) at this timestamp."""
         sent_ns = sent_us * 1000
-        age_ns = _unix_ns(wall) - sent_ns
-        if not self._sender.report(sent_ns - pts_ns, age_ns):
+        off_ns = _unix_ns(wall) - sent_ns - self._late_ns
+        if not self._sender.report(sent_ns - pts_ns, off_ns):
             return
-        off_ns = age_ns - self._late_ns
-        if abs(off_ns) <= _OFF_NS:
+        if _plausible(off_ns):
             self.sender_off_ns = None
         elif self.sender_off_ns is None or not _agree(off_ns, self.sender_off_ns):
             self.sender_off_ns = off_ns  # and stays so while it is about this, so that it is told once
@@ -146,12 +148,13 @@ class LiveClock:
         pts_ns = None if pts_ns in self._outliers else pts_ns
         delay_ns = self._delay(pts_ns, now_ns)
         self._t_ns = max(self._t_ns, now_ns - delay_ns - self._opened_ns)
-        self.clock = "arrival"
+        self.clock, age_ns = "arrival", 0
         if pts_ns is not None and self._sender.base_ns is not None:
             age_ns = _unix_ns(wall) - (self._sender.base_ns + pts_ns)
-            if _plausible(age_ns):
-                self.clock, delay_ns = "rtcp", max(0, age_ns)
-        captured_at = wall - timedelta(microseconds=delay_ns // 1000)
+            if _plausible(age_ns - delay_ns):
+                self.clock = "rtcp"
+        ago_ns = max(0, age_ns) if self.clock == "rtcp" else delay_ns
+        captured_at = wall - timedelta(microseconds=ago_ns // 1000)
         return Stamp(self._t_ns, captured_at, self.clock, delay_ns)
 
     def time_of(self, pts_ns: int | None, now_ns: int) -> int:
@@ -255,12 +258,12 @@ class _Sender:
         self._first = True
         self._other = _Proof()
 
-    def report(self, base_ns: int, age_ns: int) -> bool:
-        """It says that its clock showed `base_ns` at timestamp 0, which makes the report itself `age_ns` old.
+    def report(self, base_ns: int, off_ns: int) -> bool:
+        """It says that its clock showed `base_ns` at timestamp 0, by which it seems to be `off_ns` behind ours.
 
         Whether that is what to think of it now; not, when it is a single report against those before it.
         """
-        said = base_ns if _plausible(age_ns) else None
+        said = base_ns if _plausible(off_ns) else None
         if self._first or _agree(said, self.base_ns):
             self._other.forget()
         elif not self._other.add(said):
@@ -273,8 +276,8 @@ def _agree(a: int | None, b: int | None) -> bool:
     return a == b if a is None or b is None else abs(a - b) <= _AGREE_NS
 
 
-def _plausible(age_ns: int) -> bool:
-    return _AGE_NS[0] <= age_ns <= _AGE_NS[1]
+def _plausible(off_ns: int) -> bool:
+    return _OFF_NS[0] <= off_ns <= _OFF_NS[1]
 
 
 def _unix_ns(wall: datetime) -> int:

@@ -54,7 +54,7 @@ class Picture:
     # Converts to uint8 (H, W, 3) RGB. Called only for pictures that are kept, by the thread that read it,
     # before its next read; a webcam's may raise SourceUnavailable.
     to_image: Callable[[], Image]
-    delay_ns: int = 0  # how long before it was read it was captured, where that is known
+    delay_ns: int = 0  # how much longer than others it took to come, where that is known
 
 
 @dataclass(frozen=True, slots=True)

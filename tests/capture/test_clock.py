@@ -270,7 +270,7 @@ def test_the_senders_clock_knows_the_latency_too(latency_s: float, jitter_s: flo
         assert (stamp.captured_at - NOON).total_seconds() == pytest.approx(true_s, abs=1e-3)
 
 
-@pytest.mark.parametrize("wrong_s", [-31.0, 2.0, 3600.0, -3600.0, -1e9, 1e9, 4e9])
+@pytest.mark.parametrize("wrong_s", [-31.0, -5.0, 2.0, 3600.0, -3600.0, -1e9, 1e9, 4e9])
 def test_an_absurd_clock_of_the_sender_is_not_believed(wrong_s: float) -> None:
     for true_s, stamp in reported(Camera(25, 8), lambda true_s: wrong_s):
         assert stamp.clock == "arrival"
@@ -293,7 +293,7 @@ def test_single_absurd_reports_are_passed_over(wrong_s: float, count: int) -> No
         assert (stamp.captured_at - NOON).total_seconds() == pytest.approx(true_s, abs=1e-3)
 
 
-@pytest.mark.parametrize(("wrong_s", "clock"), [(-5.0, "rtcp"), (1e6, "arrival")])
+@pytest.mark.parametrize(("wrong_s", "clock"), [(-2.0, "rtcp"), (-5.0, "arrival"), (1e6, "arrival")])
 def test_a_senders_clock_that_was_set_is_followed_after_three_reports(wrong_s: float, clock: str) -> None:
     stamps = reported(Camera(25, 20), lambda true_s: wrong_s if true_s > 9.5 else 0.0)
     for true_s, stamp in stamps:
