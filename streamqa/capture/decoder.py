@@ -80,11 +80,11 @@ class Packets:
         index, and reaches its end all the same.
         """
         base, length = self._stream.time_base, self._stream.duration
+        missing = max(0, self._stream.frames - self.count)
         if base is None or not self.count:
-            return max(0, self._stream.frames - self.count)
+            return missing
         if not self._stream.frames:
             return self._missing_of_length(base)
-        missing = max(0, self._stream.frames - self.count)
         if not missing or length is None:
             return missing
         left = (self._stream.start_time or 0) + length - self._reached

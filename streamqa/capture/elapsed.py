@@ -36,7 +36,6 @@ class StreamTime:
         """`grid_ns`: a recording that follows another one begins at a multiple of this; a slide of its questions."""
         self._is_live = is_live
         self._past = past
-        self._grid_ns = grid_ns
         self._origin_ns = past.origin_ns if is_live else None
         self._base_ns = 0  # stream time at which this connection began
         self._t_ns = past.t_ns

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from streamqa.bench import capture_exact
-from streamqa.bench.capture_clips import RECORDED, make_clip
+from streamqa.bench.capture_clips import RECORDED, ClipKind, make_clip
 from streamqa.bench.capture_exact import Exactness, compare, decoded, fully_decoded, sampled
 from streamqa.capture.source import SourceSpec, make_source
 from streamqa.types import NS_PER_S
@@ -12,7 +12,7 @@ SMALL = (160, 96)
 
 
 @pytest.mark.parametrize("kind", RECORDED, ids=lambda kind: kind.name)
-def test_what_capture_samples_is_exact(kind, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_capture_samples_is_exact(kind: ClipKind, tmp_path: Path) -> None:
     clip = make_clip(tmp_path, kind.scaled(SMALL), 3.1)
     assert compare(clip) == Exactness(4, 4, 4, 0)
     assert compare(clip, NS_PER_S // 3) == Exactness(10, 10, 10, 0)
