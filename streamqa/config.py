@@ -17,16 +17,15 @@ from pydantic import BaseModel, Field, ValidationError
 
 from streamqa.answers import check_question, question_problems
 from streamqa.errors import ConfigError
+from streamqa.service_settings import LogConfig, ServeConfig
 from streamqa.settings import (
     FOURCC_PATTERN,
     SIZE_PATTERN,
     DecideConfig,
     GateConfig,
     Id,
-    LogConfig,
     ModelConfig,
     QuestionConfig,
-    ServeConfig,
     SourceConfig,
     Strict,
 )

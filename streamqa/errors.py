@@ -2,6 +2,10 @@
 
 StreamQAError
  ├── ConfigError             the user: a setting, a question or an argument is wrong     exit code 2
+ │    ├── NotThere           no source, question, frame or record of that name
+ │    ├── TakenId            there is one of that name already
+ │    └── NotAllowed         it may not be done by whoever asks, or from where it is asked
+ ├── Busy                    too much is asked at once: try again soon
  ├── SourceError             a camera or a file                                          exit code 3
  │    ├── SourceUnavailable  not there now: retry with backoff
  │    ├── SourceRefused      it said no (password, 404): retry slowly
@@ -30,6 +34,22 @@ class ConfigError(StreamQAError):
     """A setting, a question or an argument is wrong; the user must change it."""
 
     exit_code = EXIT_USAGE
+
+
+class NotThere(ConfigError):
+    """There is no source, question, frame or record of that name."""
+
+
+class TakenId(ConfigError):
+    """There is one of that name already."""
+
+
+class NotAllowed(ConfigError):
+    """It may not be done by whoever asks, or from where it is asked."""
+
+
+class Busy(StreamQAError):
+    """Too much is asked at once; worth another try soon."""
 
 
 class SourceError(StreamQAError):

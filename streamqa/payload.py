@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamqa.types import NS_PER_S, Answer, Fault, Record, SourceStatus, Value, iso_ms
+from streamqa.records import Answer, Change, Fault, Lost, Record, SourceStatus
+from streamqa.types import NS_PER_S, Value, iso_ms
 
 
 def record_payload(record: Record) -> dict[str, Any]:
     """A record as the flat, JSON-ready object that sinks and the wire carry; `seq` is the log's to add."""
     if isinstance(record, Answer):
         return _answer_payload(record)
-    return _status_payload(record) if isinstance(record, SourceStatus) else _fault_payload(record)
+    if isinstance(record, SourceStatus):
+        return _status_payload(record)
+    if isinstance(record, Change):
+        return _change_payload(record)
+    return _fault_payload(record) if isinstance(record, Fault) else _lost_payload(record)
 
 
 def _plain(value: Value) -> Any:
@@ -85,3 +90,27 @@ def _status_payload(status: SourceStatus) -> dict[str, Any]:
 
 def _fault_payload(fault: Fault) -> dict[str, Any]:
     return {"type": "error", "code": fault.code, "message": fault.message, "at": iso_ms(fault.at)}
+
+
+def _change_payload(change: Change) -> dict[str, Any]:
+    return {
+        "type": "change",
+        "what": change.what,
+        "id": change.id,
+        "action": change.action,
+        "by": change.by,
+        "settings": change.settings,
+        "at": iso_ms(change.at),
+    }
+
+
+def _lost_payload(lost: Lost) -> dict[str, Any]:
+    # The `gap` of the wire; which numbers these records would have had nobody knows.
+    return {
+        "type": "gap",
+        "from": None,
+        "to": None,
+        "count": lost.count,
+        "reason": lost.reason,
+        "at": iso_ms(lost.at),
+    }

@@ -20,10 +20,11 @@ from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
 from streamqa.model.health import Health
+from streamqa.records import Fault, SourceStatus
 from streamqa.sinks.base import Sink
 from streamqa.sinks.log import AnswerLog
 from streamqa.sinks.writer import RecordWriter
-from streamqa.types import Fault, Question, SourceStatus, utc_now
+from streamqa.types import Question, utc_now
 
 if TYPE_CHECKING:
     from streamqa.types import Image

@@ -80,9 +80,9 @@ async def run_service(
     context = ServerContext(
         log=parts.log,
         metrics=parts.metrics,
-        sources=lambda: tuple(source.id for source in pipeline.sources()),
-        questions=parts.questions,
-        model=parts.model.info,
+        sources=pipeline.sources,
+        questions=lambda: parts.questions,
+        model=lambda: parts.model.info,
         latest=pipeline.latest,
         ready=pipeline.trouble,
     )

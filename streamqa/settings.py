@@ -24,7 +24,6 @@ from streamqa.types import DEVICE_PATTERN, Box, Detail, Gate, Kind, Point, Preci
 
 SIZE_PATTERN = r"^[1-9]\d{1,4}x[1-9]\d{1,4}$"
 FOURCC_PATTERN = r"^[A-Za-z0-9 ]{4}$"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def _duration(value: Any) -> int:
@@ -172,6 +171,9 @@ class SourceConfig(_Short):
     interval: IntervalNs = Field(
         1_000_000_000, description="folders of images: stream time from one image to the next"
     )
+    recent: OrOffNs = Field(
+        60_000_000_000, description="live: how far back a single question may look (`ask_once`); or off"
+    )
 
     @model_validator(mode="after")
     def _loop_has_an_effect(self) -> SourceConfig:
@@ -273,30 +275,6 @@ class QuestionConfig(Strict):
             when=self.when,
             max_age_ns=self.max_age,
         )
-
-
-class ServeConfig(Strict):
-    """Where subscribers connect."""
-
-    host: str = Field("127.0.0.1", description="a loopback address")
-    port: int = Field(8765, ge=0, le=65535, description="0: any free port")
-
-    @model_validator(mode="after")
-    def _loopback_only(self) -> ServeConfig:
-        if self.host not in _LOOPBACK:
-            raise ValueError(
-                f"host {self.host!r} is open to the network and there is no authentication yet; "
-                "serve on 127.0.0.1 and put a reverse proxy with a password before it"
-            )
-        return self
-
-
-class LogConfig(Strict):
-    """Where records are kept."""
-
-    path: str = Field(
-        "answers.db", min_length=1, description="the SQLite file; relative to where streamqa runs"
-    )
 
 
 class ModelConfig(_Short):

@@ -165,6 +165,7 @@ class Question:
     zone: Zone | None = None  # the part of the source's picture that the model sees; None: all of it
     when: Hours | None = None  # active hours, of frames with a wall time (live ones); None: always
     max_age_ns: int | None = None  # live: an older frame is `stale`; None: two slides
+    is_paused: bool = False  # not asked; the ticks that pass meanwhile are `inactive`
 
     def __post_init__(self) -> None:
         if self.every_ns <= 0:
@@ -184,6 +185,26 @@ class Question:
     def asks(self, source: str) -> bool:
         """Whether this question is asked of `source`."""
         return self.sources is None or source in self.sources
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Which frame of a source: the newest one, or that which was the newest at a moment of the recent past."""
+
+    t_ns: int | None = None  # stream time
+    at: datetime | None = None  # wall clock
+    ago_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.t_ns, self.at, self.ago_ns)) > 1:
+            raise ValueError("a moment is given by one of t, at and ago, or by none")
+        if min(self.t_ns or 0, self.ago_ns or 0) < 0:
+            raise ValueError("a moment's t and ago must not be negative")
+        if self.at is not None and self.at.tzinfo is None:
+            raise ValueError("a moment's at must carry a time zone")
+
+
+NEWEST = Moment()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,54 +313,6 @@ class Decision:
     start_ns: int  # stream time of the oldest reading inside
     frames: int  # readings inside
     agree: int  # of these, how many have the decided value
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The typed result for one question on one frame, with its evidence."""
-
-    source: str
-    question: str
-    kind: Kind
-    decision: Decision
-    reading: Reading
-    frame: int
-    t_ns: int
-    captured_at: datetime | None
-    clock: Clock
-    answered_at: datetime
-    skipped: int
-    changed: bool  # value or state differs from the answer before it of the same question and source
-    queue_ms: float
-    model_ms: float
-    total_ms: float
-    model: str
-    evidence: str | None = None
-    reused: bool = False  # the model was not asked: the picture had not changed since its last answer
-    inactive: int = 0  # ticks since the last answer in which it was not to be asked
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """A source changed its state."""
-
-    source: str
-    state: SourceState
-    reason: str  # one line without secrets, "" when there is nothing to say
-    at: datetime
-    t_ns: int | None = None  # stream time, where there is one
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A part of the line itself failed, and is being set right; belongs to no source."""
-
-    code: str  # a short stable word: model_worker
-    message: str  # one line without secrets: what happened, and what is done about it
-    at: datetime
-
-
-Record: TypeAlias = Answer | SourceStatus | Fault
 
 
 def utc_now() -> datetime:

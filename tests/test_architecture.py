@@ -25,6 +25,8 @@ FLOORS = {
     "streamqa.config": 0,
     "streamqa.hours": 0,
     "streamqa.payload": 0,
+    "streamqa.records": 0,
+    "streamqa.service_settings": 0,
     "streamqa.settings": 0,
     "streamqa.scenes": 0,
     "streamqa.model": 1,

@@ -17,11 +17,12 @@ from streamqa import client
 from streamqa.client import backoff_s, subscribe, subscribe_sync, websocket_url
 from streamqa.errors import ConfigError, ProtocolError
 from streamqa.metrics import Metrics
+from streamqa.records import Fault, SourceStatus
 from streamqa.server.context import Limits, ServerContext
 from streamqa.server.listen import listen
 from streamqa.server.server import Server
 from streamqa.sinks.log import AnswerLog
-from streamqa.types import Fault, ModelInfo, SourceStatus
+from streamqa.types import ModelInfo
 
 MODEL = ModelInfo("fake", "1", "cpu", "float32", frozenset({"query"}))
 
@@ -40,9 +41,7 @@ class Site:
 
     async def __aenter__(self) -> Site:
         self.log = AnswerLog(self.path)
-        context = ServerContext(
-            self.log, Metrics(), lambda: ("gate", "desk"), (), MODEL, lambda _: None, lambda: []
-        )
+        context = ServerContext(self.log, Metrics(), tuple, tuple, lambda: MODEL, lambda _: None, lambda: [])
         self.server = Server(context, listen("127.0.0.1", self.port), self.limits)
         await self.server.start()
         self.port = self.server.port

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from streamqa.payload import record_payload
-from streamqa.types import Answer, Box, Decision, Fault, Point, Reading, SourceStatus
+from streamqa.records import Answer, Fault, SourceStatus
+from streamqa.types import Box, Decision, Point, Reading
 
 MOMENT = datetime(2026, 11, 22, 2, 22, 34, 120_900, tzinfo=UTC)
 
@@ -124,5 +125,5 @@ def test_a_fault_as_it_goes_over_the_wire() -> None:
 
 def test_the_payload_of_an_answer_leaves_nothing_out() -> None:
     """Every field of `Answer` has its place on the wire, flat or grouped."""
-    grouped = {"decision", "t_ns", "queue_ms", "model_ms", "total_ms"}
+    grouped = {"picture", "decision", "t_ns", "queue_ms", "model_ms", "total_ms"}
     assert {f.name for f in fields(Answer)} - grouped <= set(record_payload(ANSWER))

@@ -25,7 +25,8 @@ from streamqa.capture.supervisor import Ends, Supervisor
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.pipeline import WATCH_S
-from streamqa.types import NS_PER_S, Frame, SourceStatus
+from streamqa.records import SourceStatus
+from streamqa.types import NS_PER_S, Frame
 
 FIRST_FRAME_S = 30.0  # for a camera's first frame to come
 _LOOK_UP_S = 0.1

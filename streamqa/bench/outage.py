@@ -26,7 +26,8 @@ from streamqa.capture.supervisor import Ends
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.pipeline import WATCH_S
-from streamqa.types import NS_PER_S, SourceStatus, utc_now
+from streamqa.records import SourceStatus
+from streamqa.types import NS_PER_S, utc_now
 
 _EVERY_NS = NS_PER_S // 10
 _PATIENCE_S = 60.0

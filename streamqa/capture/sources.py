@@ -12,7 +12,7 @@ from streamqa.capture.elapsed import Past
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import Source, SourceFacts, SourceSpec, make_source, redact
 from streamqa.capture.supervisor import Ends, Supervisor
-from streamqa.errors import ConfigError, SourceError, StreamQAError
+from streamqa.errors import ConfigError, NotThere, SourceError, StreamQAError, TakenId
 from streamqa.types import SourceState
 
 MOST_IDS = 1024  # in one run, with those that were removed: what is remembered of each is bounded by this
@@ -84,7 +84,7 @@ class Sources:
         with self._changing:
             self._may_change()
             if spec.id in self._running:
-                raise ConfigError(f"source {spec.id!r} is there already; change it, or take another id")
+                raise TakenId(f"source {spec.id!r} is there already; change it, or take another id")
             if spec.id not in self._pasts and len(self._pasts) + len(self._running) >= MOST_IDS:
                 raise ConfigError(
                     f"source {spec.id!r}: {MOST_IDS} ids were in use in this run; take one of a removed source"
@@ -182,7 +182,7 @@ class Sources:
         supervisor = self._running.get(source)
         if supervisor is None:
             there = ", ".join(self._running) or "none"
-            raise ConfigError(f"source {source!r}: there is no such source; there are: {there}")
+            raise NotThere(f"source {source!r}: there is no such source; there are: {there}")
         return supervisor
 
     def _supervisor(self, spec: SourceSpec, past: Past | None) -> Supervisor:

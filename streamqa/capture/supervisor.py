@@ -26,7 +26,8 @@ from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec, ma
 from streamqa.capture.states import Life, Limits, News
 from streamqa.errors import SourceEnded, SourceError, SourceRefused, StreamQAError
 from streamqa.metrics import Metrics
-from streamqa.types import NS_PER_S, Frame, SourceState, SourceStatus, utc_now
+from streamqa.records import SourceStatus
+from streamqa.types import NS_PER_S, Frame, SourceState, utc_now
 
 if TYPE_CHECKING:
     from streamqa.types import Image

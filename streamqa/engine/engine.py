@@ -26,7 +26,8 @@ from streamqa.engine.tracks import Job, Stamps, Tracks
 from streamqa.engine.views import work_of
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
-from streamqa.types import Answer, Frame, Question, Request, utc_now
+from streamqa.records import Answer
+from streamqa.types import Frame, Question, Request, utc_now
 
 _LOOK_UP_S = 0.2  # how often an idle engine looks at its stop event
 

@@ -15,19 +15,8 @@ from streamqa.engine.gate import Seen
 from streamqa.engine.views import View, Views
 from streamqa.engine.window import Window
 from streamqa.metrics import Metrics
-from streamqa.types import (
-    Answer,
-    Due,
-    Frame,
-    Generation,
-    Prompt,
-    Question,
-    Reading,
-    Request,
-    State,
-    Value,
-    Zone,
-)
+from streamqa.records import Answer
+from streamqa.types import Due, Frame, Generation, Prompt, Question, Reading, Request, State, Value, Zone
 
 TOO_OLD = Reading(value=None, confidence=None, state="stale", reason="too_old")
 

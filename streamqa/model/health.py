@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
-from streamqa.types import Fault, utc_now
+from streamqa.records import Fault
+from streamqa.types import utc_now
 
 CODE = "model_worker"
 

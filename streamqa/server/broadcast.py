@@ -30,22 +30,13 @@ from websockets.server import ServerProtocol
 
 from streamqa.errors import ProtocolError
 from streamqa.server.context import Limits, ServerContext
-from streamqa.server.protocol import (
-    Backlog,
-    Error,
-    Filter,
-    Heartbeat,
-    Hello,
-    Place,
-    Pong,
-    Session,
-    Subscribe,
-    about,
-    parse,
-    wall,
-)
+from streamqa.server.messages import Error, Heartbeat, Hello, Pong, about, wall
+from streamqa.server.protocol import Ping, Subscribe, parse
+from streamqa.server.session import Backlog, Filter, Place, Session
+from streamqa.server.visitor import LOCAL, Visitor
 from streamqa.sinks.base import Logged
 from streamqa.sinks.log import to_json
+from streamqa.sinks.query import Query
 from streamqa.types import utc_now
 
 log = logging.getLogger(__name__)
@@ -74,6 +65,7 @@ class Subscriber(ServerConnection):
             ping_timeout=limits.ping_s,
             close_timeout=limits.stop_s,
         )
+        self.visitor: Visitor = LOCAL  # set by the check, before anything is said
         self.session = Session()
         self.backlog: Backlog[bytes] = Backlog(limits.backlog)
         self.replay: asyncio.Task[None] | None = None
@@ -161,7 +153,7 @@ class Broadcaster:
         if not records:
             return
         self._pending.extend(records)
-        self._published = max(self._published, records[-1].seq)
+        self._published = max(self._published, *(record.seq or 0 for record in records))
         if self._flush_timer is None:
             loop = asyncio.get_running_loop()
             wait_s = self._flush_again_at - loop.time()
@@ -222,7 +214,7 @@ class Broadcaster:
             first_seq=answer_log.first_seq,
             last_seq=self._published,
             at=wall(utc_now()),
-            **about(context.sources(), context.questions, context.model),
+            **about(context.sources(), context.questions(), context.model()),
         )
 
     def _receive(self, subscriber: Subscriber, data: str | bytes) -> None:
@@ -233,8 +225,11 @@ class Broadcaster:
             return
         if isinstance(message, Subscribe):
             self._subscribe(subscriber, message)
-        else:
+        elif isinstance(message, Ping):
             subscriber.write(frame(Pong(id=message.id, at=wall(utc_now())).json_text()))
+        else:
+            said = Error(id=message.id, code="unknown_type", message=f"{message.type} is not there yet")
+            subscriber.write(frame(said.json_text()))
 
     def _subscribe(self, subscriber: Subscriber, message: Subscribe) -> None:
         self._flush()  # what was published before this message still goes by the old filter
@@ -268,9 +263,7 @@ class Broadcaster:
                         self._context.log.page,
                         session.cursor,
                         limit,
-                        sources=wanted.sources,
-                        questions=wanted.questions,
-                        types=wanted.types,
+                        Query(wanted.sources, wanted.questions, wanted.types),
                     )
                 gap = session.replayed(page.first_seq, [seq for seq, _ in page.rows], limit, published)
                 texts = [gap.json_text()] if gap is not None else []
@@ -370,13 +363,16 @@ class _Burst:
     """Records that are written together; per filter, their frames are joined once."""
 
     def __init__(self, records: Sequence[Logged]) -> None:
-        self.first_seq, self.last_seq = records[0].seq, records[-1].seq
+        numbers = [record.seq for record in records if record.seq is not None]
+        self.first_seq, self.last_seq = min(numbers, default=0), max(numbers, default=0)
         self._frames = [(record, frame(to_json(record.payload))) for record in records]
         self._by_filter: dict[Filter, tuple[list[tuple[int, bytes]], bytes]] = {}
 
     def wanted(self, chosen: Filter) -> tuple[list[tuple[int, bytes]], bytes]:
         """The matching frames by number, and all of them as one piece."""
         if chosen not in self._by_filter:
-            frames = [(record.seq, data) for record, data in self._frames if chosen.matches(record.payload)]
+            frames = [
+                (record.seq or 0, data) for record, data in self._frames if chosen.matches(record.payload)
+            ]
             self._by_filter[chosen] = frames, b"".join(data for _, data in frames)
         return self._by_filter[chosen]

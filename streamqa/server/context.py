@@ -1,17 +1,93 @@
-"""What the server shows, handed to it by whoever wires the pipeline."""
+"""What the server shows and does, handed to it by whoever wires the pipeline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from streamqa.capture.sources import SourceInfo
 from streamqa.metrics import Metrics
+from streamqa.records import Answer
+from streamqa.settings import QuestionConfig, SourceConfig
 from streamqa.sinks.log import AnswerLog
-from streamqa.types import ModelInfo, Question
+from streamqa.types import Frame, Generation, ModelInfo, Moment, Question, Request
 
 if TYPE_CHECKING:
     from streamqa.types import Image
+
+
+class Control(Protocol):
+    """Changes what is asked and watched while it runs, and asks single questions.
+
+    Thread-safe. A call may take seconds, so none is made from the event loop. `by` names who asks, for the record
+    that each change leaves. Changes survive a restart.
+
+    Raises, where it cannot be done:
+        NotThere, TakenId: no such name, or it is in use.
+        NotAllowed: a source that may not be added over the network.
+        ConfigError: settings that are wrong.
+        ModelError: the model could not answer such a question, or failed.
+        Busy: too many single questions at once.
+        StreamQAError: the line has stopped, or is not there yet.
+    """
+
+    def describe(self) -> dict[str, Any]:
+        """`{"questions": [...], "sources": [...]}` as they are now, JSON-ready, without secrets."""
+        ...
+
+    def add_question(self, name: str, settings: QuestionConfig, by: str) -> None:
+        """Ask it from now on."""
+        ...
+
+    def change_question(self, name: str, settings: QuestionConfig, by: str) -> None:
+        """Ask this in its place; a pause stays."""
+        ...
+
+    def pause_question(self, name: str, by: str) -> None:
+        """Do not ask it until it is resumed."""
+        ...
+
+    def resume_question(self, name: str, by: str) -> None:
+        """Ask it again."""
+        ...
+
+    def remove_question(self, name: str, by: str) -> None:
+        """Never ask it again."""
+        ...
+
+    def add_source(self, name: str, settings: SourceConfig, by: str) -> None:
+        """Watch it from now on."""
+        ...
+
+    def change_source(self, name: str, settings: SourceConfig, by: str) -> None:
+        """Watch this in its place; its stream time goes on, a pause stays."""
+        ...
+
+    def pause_source(self, name: str, by: str) -> None:
+        """Do not read it until it is resumed."""
+        ...
+
+    def resume_source(self, name: str, by: str) -> None:
+        """Read it again."""
+        ...
+
+    def remove_source(self, name: str, by: str) -> None:
+        """Never read it again."""
+        ...
+
+    def frame(self, source: str, moment: Moment) -> Frame:
+        """The frame of `source` that was the newest at `moment`."""
+        ...
+
+    def ask_once(self, source: str, question: Question, moment: Moment) -> Answer:
+        """One answer about one frame: by itself, without window, and not recorded."""
+        ...
+
+    def generate(self, request: Request) -> list[Generation]:
+        """What the model says to each prompt of `request`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +96,13 @@ class ServerContext:
 
     log: AnswerLog
     metrics: Metrics
-    sources: Callable[[], tuple[str, ...]]  # the ids of those that are watched now
-    questions: tuple[Question, ...]
-    model: ModelInfo
+    sources: Callable[[], Sequence[SourceInfo]]  # those that are watched now
+    questions: Callable[[], Sequence[Question]]  # those that are asked now, the paused ones included
+    model: Callable[[], ModelInfo | None]  # None: it is being loaded
     latest: Callable[[str], Image | None]  # the newest picture of a source, uint8 (H, W, 3) RGB
     ready: Callable[[], list[str]]  # why answers are not coming, one line each; empty: all is well
+    control: Control | None = None  # None: nothing can be changed or asked
+    evidence: Callable[[int], Path | None] = lambda seq: None  # the picture that a record is about, a JPEG
 
 
 @dataclass(frozen=True, slots=True)

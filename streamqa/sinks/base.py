@@ -9,9 +9,12 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A record as it left the log: its sequence number and its JSON-ready object, `seq` included."""
+    """A record as it left the log: its sequence number and its JSON-ready object, `seq` included.
 
-    seq: int
+    While the log cannot be written (a full disk), records go on without a number, flagged `durable: false`.
+    """
+
+    seq: int | None  # None: it is not in the log, and will not be
     payload: dict[str, Any]
 
 

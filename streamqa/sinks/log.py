@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import IO, Any
 
 from streamqa.errors import ConfigError
 from streamqa.payload import record_payload
+from streamqa.records import Answer, Record, SourceStatus
 from streamqa.sinks.base import Logged
-from streamqa.types import Answer, Fault, Record
+from streamqa.sinks.query import EVERYTHING, Query
 
 if sys.platform != "win32":
     import fcntl
@@ -121,46 +122,20 @@ class AnswerLog:
             rows = [_row(item, record) for item, record in zip(logged, records, strict=True)]
             with self._transaction():
                 self._connection.executemany(_INSERT, rows)
-            self._last_seq = logged[-1].seq
+            self._last_seq += len(logged)
         return logged
 
-    def read(
-        self,
-        after: int,
-        limit: int,
-        *,
-        sources: Collection[str] | None = None,
-        questions: Collection[str] | None = None,
-        types: Collection[str] | None = None,
-    ) -> list[Logged]:
-        """Up to `limit` retained records with `seq > after` that match, oldest first; None filters nothing.
-
-        A filter by question does not hide what belongs to no question (the states of sources), nor does one by
-        source hide what belongs to no source (errors); `types` does.
-        """
-        page = self.page(after, limit, sources=sources, questions=questions, types=types)
+    def read(self, after: int, limit: int, query: Query = EVERYTHING) -> list[Logged]:
+        """Up to `limit` retained records with `seq > after` that match, oldest first."""
+        page = self.page(after, limit, query)
         return [Logged(seq, json.loads(text)) for seq, text in page.rows]
 
-    def page(
-        self,
-        after: int,
-        limit: int,
-        *,
-        sources: Collection[str] | None = None,
-        questions: Collection[str] | None = None,
-        types: Collection[str] | None = None,
-    ) -> Page:
+    def page(self, after: int, limit: int, query: Query = EVERYTHING) -> Page:
         """As `read`, as JSON texts, which replay writes to sockets without decoding them."""
-        where, arguments = ["seq > ?"], [after, *(sources or ()), *(questions or ()), *(types or ())]
-        if sources is not None:
-            where.append(f"(source = '' OR source IN ({_marks(sources)}))")
-        if questions is not None:
-            where.append(f"(question IS NULL OR question IN ({_marks(questions)}))")
-        if types is not None:
-            where.append(f"type IN ({_marks(types)})")
-        query = f"SELECT seq, payload FROM records WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"
+        condition, arguments = query.condition()
+        statement = f"SELECT seq, payload FROM records WHERE seq > ? AND {condition} ORDER BY seq LIMIT ?"
         with self._reading() as connection:
-            rows: list[tuple[int, str]] = connection.execute(query, [*arguments, limit]).fetchall()
+            rows: list[tuple[int, str]] = connection.execute(statement, [after, *arguments, limit]).fetchall()
             return Page(self._oldest(connection), rows)
 
     def close(self) -> None:
@@ -281,10 +256,6 @@ class AnswerLog:
         return int(last)
 
 
-def _marks(values: Collection[str]) -> str:
-    return ", ".join("?" * len(values))
-
-
 def _logged(seq: int, record: Record) -> Logged:
     payload = record_payload(record)
     kind = payload.pop("type")
@@ -296,9 +267,9 @@ def _row(item: Logged, record: Record) -> tuple[Any, ...]:
     return (
         item.seq,
         item.payload["type"],
-        "" if isinstance(record, Fault) else record.source,
+        record.source if isinstance(record, Answer | SourceStatus) else "",
         record.question if isinstance(record, Answer) else None,
-        None if isinstance(record, Fault) else record.t_ns,
+        record.t_ns if isinstance(record, Answer | SourceStatus) else None,
         round(moment.timestamp() * 1000),
         to_json(item.payload),
     )

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
+from streamqa.records import Record
 from streamqa.sinks.base import Logged, Sink
 from streamqa.sinks.log import AnswerLog
-from streamqa.types import Record
 
 _logger = logging.getLogger(__name__)
 

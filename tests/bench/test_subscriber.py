@@ -7,8 +7,9 @@ import pytest
 from streamqa.bench.subscriber import Seen, leave, main, seen, watch
 from streamqa.errors import ConfigError
 from streamqa.payload import record_payload
+from streamqa.records import Answer
 from streamqa.testing import make_frame
-from streamqa.types import Answer, Decision, Reading, utc_now
+from streamqa.types import Decision, Reading, utc_now
 
 NOW = utc_now()
 

@@ -19,7 +19,8 @@ from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec
 from streamqa.capture.supervisor import Ends, Supervisor
 from streamqa.errors import SourceEnded, StreamQAError
 from streamqa.metrics import Metrics
-from streamqa.types import NS_PER_S, Frame, SourceStatus, utc_now
+from streamqa.records import SourceStatus
+from streamqa.types import NS_PER_S, Frame, utc_now
 
 SIZE = (160, 96)
 

@@ -14,7 +14,8 @@ from streamqa.capture.sources import Sources
 from streamqa.capture.supervisor import Ends
 from streamqa.errors import ConfigError, StreamQAError
 from streamqa.metrics import Metrics
-from streamqa.types import Frame, SourceStatus, utc_now
+from streamqa.records import SourceStatus
+from streamqa.types import Frame, utc_now
 
 from .conftest import numbered
 

@@ -16,8 +16,9 @@ from streamqa.engine.engine import Clocks, Engine, EngineSettings
 from streamqa.errors import ModelError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
+from streamqa.records import Answer
 from streamqa.testing import ScriptedModel, generate, make_frame
-from streamqa.types import NS_PER_S, Answer, Frame, Generation, Prompt, Question, Value
+from streamqa.types import NS_PER_S, Frame, Generation, Prompt, Question, Value
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 

@@ -19,8 +19,9 @@ from streamqa.capture.buffer import Choose, FrameBuffer
 from streamqa.engine.engine import Engine, EngineSettings
 from streamqa.errors import ModelError, ModelLost
 from streamqa.metrics import Metrics
+from streamqa.records import Answer
 from streamqa.testing import ScriptedModel, make_frame
-from streamqa.types import NS_PER_S, Answer, Frame, Gate, Generation, Prompt, Question, Request, Value
+from streamqa.types import NS_PER_S, Frame, Gate, Generation, Prompt, Question, Request, Value
 from tests.engine.test_engine import question
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

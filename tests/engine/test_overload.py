@@ -16,8 +16,9 @@ import pytest
 from streamqa.capture.buffer import FrameBuffer
 from streamqa.engine.engine import Clocks, Engine, EngineSettings
 from streamqa.metrics import Metrics
+from streamqa.records import Answer
 from streamqa.testing import ScriptedModel, make_frame
-from streamqa.types import NS_PER_S, Answer, Generation, Question, Request
+from streamqa.types import NS_PER_S, Generation, Question, Request
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 IMAGE = np.zeros((2, 2, 3), np.uint8)

@@ -7,8 +7,9 @@ import pytest
 from streamqa.engine.schedule import Schedule
 from streamqa.engine.tracks import Job, Stamps, Tracks
 from streamqa.metrics import Metrics
+from streamqa.records import Answer
 from streamqa.testing import generate, make_frame
-from streamqa.types import NS_PER_S, Answer, Frame, Gate, Generation, Prompt, Question, Value
+from streamqa.types import NS_PER_S, Frame, Gate, Generation, Prompt, Question, Value
 
 STAMPS = Stamps(1_000_000, 3_000_000, datetime(2026, 7, 1, tzinfo=UTC), "m@1")
 FAILED = Generation("", 0, "error", error="no")

@@ -20,20 +20,9 @@ from streamqa.engine.views import Views
 from streamqa.errors import ModelError
 from streamqa.hours import parse_hours
 from streamqa.metrics import Metrics
+from streamqa.records import Answer
 from streamqa.testing import ScriptedModel, make_frame
-from streamqa.types import (
-    NS_PER_S,
-    Answer,
-    Frame,
-    Gate,
-    Generation,
-    Point,
-    Prompt,
-    Question,
-    Request,
-    Value,
-    Zone,
-)
+from streamqa.types import NS_PER_S, Frame, Gate, Generation, Point, Prompt, Question, Request, Value, Zone
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 LEFT = Zone((Point(0, 0), Point(0.5, 0), Point(0.5, 1), Point(0, 1)))

@@ -17,8 +17,9 @@ from streamqa.metrics import Metrics
 from streamqa.model.base import ModelOptions
 from streamqa.model.health import Health
 from streamqa.model.restarts import Limits
+from streamqa.records import Fault
 from streamqa.testing import ScriptedModel
-from streamqa.types import Fault, Generation, ModelInfo, Request
+from streamqa.types import Generation, ModelInfo, Request
 
 HERE = "tests.model.backends"
 QUICK = Limits(first_answer_s=20, least_answer_s=20, first_wait_s=0.01, longest_wait_s=0.05, patience_s=20)

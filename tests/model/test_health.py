@@ -3,7 +3,7 @@ import threading
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.model.health import Health
-from streamqa.types import Fault
+from streamqa.records import Fault
 
 
 def test_a_death_is_told_once_for_each_reason_until_it_is_back() -> None:

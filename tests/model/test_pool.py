@@ -16,7 +16,8 @@ from streamqa.model.link import Loaded
 from streamqa.model.pool import ModelChoice, Pool, start_model
 from streamqa.model.restarts import Limits
 from streamqa.model.worker import Worker
-from streamqa.types import Fault, Prompt, Request
+from streamqa.records import Fault
+from streamqa.types import Prompt, Request
 from tests.model.backends import HERE, KILL
 
 TWO = ("cuda:0", "cuda:1")

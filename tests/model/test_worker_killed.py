@@ -13,8 +13,9 @@ from streamqa.capture.buffer import Choose, Offer
 from streamqa.engine.engine import Engine
 from streamqa.metrics import Metrics
 from streamqa.model.worker import Worker
+from streamqa.records import Answer, Fault
 from streamqa.testing import make_frame
-from streamqa.types import Answer, Fault, Frame, Question
+from streamqa.types import Frame, Question
 from tests.model.backends import KILL, watched
 
 

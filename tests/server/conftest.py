@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from streamqa.capture.source import SourceFacts
+from streamqa.capture.sources import SourceInfo
 from streamqa.metrics import Metrics
+from streamqa.records import Answer, Record, SourceStatus
 from streamqa.server.context import Limits, ServerContext
 from streamqa.server.listen import listen
 from streamqa.server.server import Server
 from streamqa.sinks.log import AnswerLog
-from streamqa.types import Answer, Decision, ModelInfo, Question, Reading, Record, SourceStatus
+from streamqa.types import Decision, ModelInfo, Question, Reading
 
 AT = datetime(2026, 11, 22, 2, 22, 34, 120_000, tzinfo=UTC)
 SECONDS = 10**9
@@ -37,6 +42,10 @@ def make_answer(n: int = 0, *, source: str = "gate", question: str = "person", t
 
 def make_status(source: str = "gate") -> SourceStatus:
     return SourceStatus(source, "live", "", AT, 5)
+
+
+def make_info(source: str) -> SourceInfo:
+    return SourceInfo(source, "scene:gate", True, "live", "", AT, SourceFacts())
 
 
 @dataclass
@@ -58,12 +67,14 @@ class Site:
         return ServerContext(
             log=self.log,
             metrics=self.metrics,
-            sources=lambda: ("gate", "desk"),
-            questions=(
+            sources=lambda: tuple(make_info(name) for name in ("gate", "desk")),
+            questions=lambda: (
                 Question("person", "Is there a person?", "yes_no", SECONDS, window_ns=5 * SECONDS),
                 Question("cars", "How many cars?", "number", 2 * SECONDS, sources=("gate",)),
             ),
-            model=ModelInfo("fake", "1", "cpu", "float32", frozenset({"query"}), note="knows nothing"),
+            model=lambda: ModelInfo(
+                "fake", "1", "cpu", "float32", frozenset({"query"}), note="knows nothing"
+            ),
             latest=self.images.get,
             ready=lambda: self.reasons,
         )
@@ -173,3 +184,32 @@ def seqs_of(messages: list[dict[str, Any]]) -> list[int]:
 @pytest.fixture
 def seqs() -> Callable[[list[dict[str, Any]]], list[int]]:
     return seqs_of
+
+
+Get = Callable[..., httpx2.Response]
+
+
+@contextmanager
+def in_background(site: Any) -> Iterator[None]:
+    """The server in a loop of its own, so that a plain HTTP client can talk to it."""
+    ready, stop = Event(), Event()
+
+    async def main() -> None:
+        async with site.running():
+            ready.set()
+            await asyncio.to_thread(stop.wait, 60)
+
+    thread = Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+@pytest.fixture
+def get(site: Any) -> Iterator[Get]:
+    with in_background(site), httpx2.Client(base_url=site.http, trust_env=False, timeout=10) as client:
+        yield client.get

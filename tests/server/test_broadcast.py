@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 
-from streamqa.server.protocol import Filter
+from streamqa.server.session import Filter
 
 
 def test_live_records_of_many_subscribers(site: Any, join: Any, answer: Any, status: Any, seqs: Any) -> None:
@@ -129,7 +129,13 @@ def test_a_place_in_another_log_is_answered_by_a_gap_and_everything(
             ):
                 async with join(site, **place) as peer:
                     gap = await peer.hear()
-                    assert gap == {"type": "gap", "from": None, "to": None, "reason": "new_log"}
+                    assert gap == {
+                        "type": "gap",
+                        "from": None,
+                        "to": None,
+                        "reason": "new_log",
+                        "count": None,
+                    }
                     assert seqs(await peer.hear_until(5)) == [1, 2, 3, 4, 5]
 
     asyncio.run(scenario())
@@ -143,7 +149,13 @@ def test_what_is_no_longer_retained_is_announced(site: Any, join: Any, answer: A
                 "DELETE FROM records WHERE seq <= 6"
             )  # retention is yet to be written
             async with join(site, since=2, epoch=site.log.epoch) as peer:
-                assert await peer.hear() == {"type": "gap", "from": 3, "to": 6, "reason": "retention"}
+                assert await peer.hear() == {
+                    "type": "gap",
+                    "from": 3,
+                    "to": 6,
+                    "reason": "retention",
+                    "count": None,
+                }
                 assert seqs(await peer.hear_until(9)) == [7, 8, 9]
 
     asyncio.run(scenario())

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from streamqa.errors import ConfigError
+from streamqa.records import Answer, Fault, SourceStatus
 from streamqa.sinks import log as log_module
 from streamqa.sinks.log import AnswerLog, to_json
-from streamqa.types import Answer, Decision, Fault, Reading, SourceStatus
+from streamqa.sinks.query import Query
+from streamqa.types import Decision, Reading
 
 AT = datetime(2026, 11, 22, 2, 22, 34, 120_000, tzinfo=UTC)
 
@@ -76,15 +78,15 @@ def test_pages_of_a_filtered_log(log: AnswerLog) -> None:
     log.append([answer(n, source=f"s{n % 3}", question=f"q{n % 2}") for n in range(12)] + [status("s1")])
     assert [r.seq for r in log.read(0, 5)] == [1, 2, 3, 4, 5]
     assert [r.seq for r in log.read(11, 5)] == [12, 13]
-    assert [r.seq for r in log.read(0, 99, sources=["s1"])] == [2, 5, 8, 11, 13]
-    assert [r.seq for r in log.read(0, 99, sources=["s1"], questions=["q0"])] == [
+    assert [r.seq for r in log.read(0, 99, Query(["s1"]))] == [2, 5, 8, 11, 13]
+    assert [r.seq for r in log.read(0, 99, Query(["s1"], ["q0"]))] == [
         5,
         11,
         13,
     ]  # 13: of no question
-    assert [r.seq for r in log.read(0, 99, sources=["s1"], questions=["q0"], types=["answer"])] == [5, 11]
-    assert [r.seq for r in log.read(0, 99, types=["source"])] == [13]
-    assert log.read(0, 99, sources=[]) == []
+    assert [r.seq for r in log.read(0, 99, Query(["s1"], ["q0"], ["answer"]))] == [5, 11]
+    assert [r.seq for r in log.read(0, 99, Query(types=["source"]))] == [13]
+    assert log.read(0, 99, Query([])) == []
     assert log.read(99, 5) == []
 
 
@@ -96,9 +98,9 @@ def test_an_error_is_of_no_source_and_hidden_only_by_type(log: AnswerLog) -> Non
         "at": "2026-11-22T02:22:34.120Z",
     }  # fmt: skip
     assert log.read(0, 10) == appended
-    assert [record.seq for record in log.read(0, 10, sources=["gate"], questions=["person"])] == [1, 2]
-    assert [record.seq for record in log.read(0, 10, types=["error"])] == [2]
-    assert [record.seq for record in log.read(0, 10, types=["answer"])] == [1]
+    assert [record.seq for record in log.read(0, 10, Query(["gate"], ["person"]))] == [1, 2]
+    assert [record.seq for record in log.read(0, 10, Query(types=["error"]))] == [2]
+    assert [record.seq for record in log.read(0, 10, Query(types=["answer"]))] == [1]
 
 
 def test_a_batch_is_all_or_nothing(log: AnswerLog) -> None:
@@ -141,7 +143,7 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from streamqa.sinks.log import AnswerLog
-from streamqa.types import SourceStatus
+from streamqa.records import SourceStatus
 log = AnswerLog(sys.argv[1])
 print(log.epoch, flush=True)
 pair = [SourceStatus("gate", "live", "", datetime.now(UTC)), SourceStatus("yard", "live", "", datetime.now(UTC))]

@@ -7,10 +7,11 @@ import pytest
 
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
+from streamqa.records import SourceStatus
 from streamqa.sinks.base import Logged
 from streamqa.sinks.log import AnswerLog
 from streamqa.sinks.writer import RecordWriter
-from streamqa.types import SourceStatus, utc_now
+from streamqa.types import utc_now
 
 
 def status(number: int) -> SourceStatus:

@@ -1,0 +1,141 @@
+"""What clients hear over the websocket, beside the records that are passed on as the log keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamqa.capture.sources import SourceInfo
+from streamqa.server.protocol import PROTOCOL_VERSION
+from streamqa.types import NS_PER_S, ModelInfo, Question, iso_ms
+
+
+class _Outgoing(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def json_text(self) -> str:
+        """As it goes over the wire."""
+        return self.model_dump_json(by_alias=True)
+
+
+class Hello(_Outgoing):
+    """The first message of every connection."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = PROTOCOL_VERSION
+    epoch: str
+    first_seq: int  # oldest retained record
+    last_seq: int  # newest record; `subscribe {since: last_seq}` misses nothing after this hello
+    sources: list[dict[str, Any]]
+    questions: list[dict[str, Any]]
+    model: dict[str, Any] | None  # null while it is being loaded
+    at: str
+
+
+class Gap(_Outgoing):
+    """Records with these numbers, both ends included, will not come, whichever of them would have matched.
+
+    `slow`: the client did not read fast enough; `retention`: no longer kept; `new_log`: the client's place is in
+    another log (both ends null), everything retained in this one follows; `log_full`: a record, with a `seq`, that
+    says how many were delivered and not kept (both ends null).
+    """
+
+    type: Literal["gap"] = "gap"
+    first: int | None = Field(alias="from")
+    last: int | None = Field(alias="to")
+    reason: Literal["slow", "retention", "new_log", "log_full"]
+    count: int | None = None  # how many records, where that is known
+
+
+class Heartbeat(_Outgoing):
+    """All is well: everything up to `last_seq` that matches has been sent."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    last_seq: int
+    at: str
+
+
+class Error(_Outgoing):
+    """The client's last message was not understood (or `internal`: we failed); the connection stays open.
+
+    Without `seq`; an `error` with one is a record: a part of the line failed (`types.Fault`).
+    """
+
+    type: Literal["error"] = "error"
+    id: str | None = None  # of the command that failed
+    code: str
+    message: str
+
+
+class Reply(_Outgoing):
+    """A command was carried out."""
+
+    type: Literal["reply"] = "reply"
+    id: str | None
+    result: dict[str, Any]
+
+
+class Pong(_Outgoing):
+    """The answer to `ping`."""
+
+    type: Literal["pong"] = "pong"
+    id: str | None
+    at: str
+
+
+def about(
+    sources: Iterable[SourceInfo], questions: Iterable[Question], model: ModelInfo | None
+) -> dict[str, Any]:
+    """What this server watches, asks, and answers with: part of `hello` and of `/api/info`."""
+    return {
+        "sources": [_source(source) for source in sources],
+        "questions": [_question(question) for question in questions],
+        "model": None if model is None else _model(model),
+    }
+
+
+def _model(model: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "revision": model.revision,
+        "device": model.device,
+        "dtype": model.dtype,
+        "tasks": sorted(model.tasks),
+        "note": model.note,
+    }
+
+
+def wall(moment: datetime) -> str:
+    """A wall time on the wire."""
+    return iso_ms(moment) or ""
+
+
+def _source(source: SourceInfo) -> dict[str, Any]:
+    return {
+        "id": source.id,
+        "url": source.url,
+        "is_live": source.is_live,
+        "state": source.state,
+        "reason": source.reason or None,
+        "since": iso_ms(source.since),
+    }
+
+
+def _question(question: Question) -> dict[str, Any]:
+    return {
+        "id": question.id,
+        "ask": question.ask,
+        "kind": question.kind,
+        "every_s": question.every_ns / NS_PER_S,
+        "window_s": question.window_ns / NS_PER_S,
+        "decide": question.decide,
+        "sources": None if question.sources is None else list(question.sources),
+        "choices": list(question.choices),
+        "zone": None if question.zone is None else [[corner.x, corner.y] for corner in question.zone.corners],
+        "when": None if question.when is None else str(question.when),
+        "max_age_s": question.age_limit_ns / NS_PER_S,
+        "paused": question.is_paused,
+    }

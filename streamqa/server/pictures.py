@@ -1,0 +1,43 @@
+"""Pictures, by HTTP: the newest one of each source."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, HTTPException, Response
+from PIL import Image as Pictures
+
+from streamqa.server.context import ServerContext
+
+if TYPE_CHECKING:
+    from streamqa.types import Image
+
+_MAX_SIDE_PX = 1280  # of a latest picture
+_JPEG_QUALITY = 80
+
+
+def add_pictures(app: FastAPI, context: ServerContext) -> None:
+    """`/sources/{source}/latest.jpg`."""
+    encoded: dict[str, tuple[Image, bytes]] = {}  # the last picture of each source, for many viewers
+
+    @app.get("/sources/{source}/latest.jpg", response_class=Response)
+    def latest(source: str) -> Response:
+        """The newest picture of a source, at most 1280 pixels a side."""
+        if source not in {one.id for one in context.sources()}:
+            raise HTTPException(404, "no such source")
+        image = context.latest(source)
+        if image is None:
+            raise HTTPException(404, "no picture yet")
+        known = encoded.get(source)
+        if known is None or known[0] is not image:
+            known = encoded[source] = image, _jpeg(image)
+        return Response(known[1], media_type="image/jpeg")
+
+
+def _jpeg(image: Image) -> bytes:
+    picture = Pictures.fromarray(image)
+    picture.thumbnail((_MAX_SIDE_PX, _MAX_SIDE_PX))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
