@@ -14,11 +14,12 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    PlainSerializer,
     WithJsonSchema,
     model_validator,
 )
 
-from streamqa.durations import parse_duration
+from streamqa.durations import format_duration, parse_duration
 from streamqa.hours import Hours, parse_hours
 from streamqa.types import DEVICE_PATTERN, Box, Detail, Gate, Kind, Point, Precision, Question, Zone
 
@@ -42,13 +43,18 @@ def _positive(value: Any) -> int:
 
 
 _DURATION_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"})
-DurationNs = Annotated[int, BeforeValidator(_duration), _DURATION_SCHEMA]
-IntervalNs = Annotated[int, BeforeValidator(_positive), _DURATION_SCHEMA]
+_AS_DURATION = PlainSerializer(format_duration, return_type=str)
+DurationNs = Annotated[int, BeforeValidator(_duration), _AS_DURATION, _DURATION_SCHEMA]
+IntervalNs = Annotated[int, BeforeValidator(_positive), _AS_DURATION, _DURATION_SCHEMA]
 Device = Annotated[str, Field(pattern=DEVICE_PATTERN)]
 
 
 def _or_off(value: Any) -> int:
     return 0 if value == "off" else _positive(value)
+
+
+def _duration_or_off(duration_ns: int) -> str:
+    return format_duration(duration_ns) if duration_ns else "off"
 
 
 def _hours(value: Any) -> Hours:
@@ -82,17 +88,38 @@ def _zone(value: Any) -> Zone:
     return Zone(tuple(Point(*_numbers(corner, 2)) for corner in value))
 
 
+def _corners(zone: Zone) -> list[list[float]]:
+    return [[corner.x, corner.y] for corner in zone.corners]
+
+
+def _sides(box: Box) -> list[float]:
+    return [box.x_min, box.y_min, box.x_max, box.y_max]
+
+
 _NUMBERS = {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}
 _RECTANGLE_SCHEMA = {**_NUMBERS, "minItems": 4, "maxItems": 4}
 _CORNERS_SCHEMA = {"type": "array", "minItems": 3, "items": {**_NUMBERS, "minItems": 2, "maxItems": 2}}
 _HOURS_PATTERN = r"^\d{1,2}:\d{2}-\d{1,2}:\d{2} \S+$"
-OrOffNs = Annotated[int, BeforeValidator(_or_off), _DURATION_SCHEMA]  # 0: off
-When = Annotated[
-    Hours, BeforeValidator(_hours), WithJsonSchema({"type": "string", "pattern": _HOURS_PATTERN})
+OrOffNs = Annotated[  # 0: off
+    int,
+    BeforeValidator(_or_off),
+    PlainSerializer(_duration_or_off, return_type=str),
+    _DURATION_SCHEMA,
 ]
-Rectangle = Annotated[Box, BeforeValidator(_rectangle), WithJsonSchema(_RECTANGLE_SCHEMA)]
+When = Annotated[
+    Hours,
+    BeforeValidator(_hours),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _HOURS_PATTERN}),
+]
+Rectangle = Annotated[
+    Box, BeforeValidator(_rectangle), PlainSerializer(_sides), WithJsonSchema(_RECTANGLE_SCHEMA)
+]
 ZoneIn = Annotated[
-    Zone, BeforeValidator(_zone), WithJsonSchema({"anyOf": [_RECTANGLE_SCHEMA, _CORNERS_SCHEMA]})
+    Zone,
+    BeforeValidator(_zone),
+    PlainSerializer(_corners),
+    WithJsonSchema({"anyOf": [_RECTANGLE_SCHEMA, _CORNERS_SCHEMA]}),
 ]
 _WEBCAM = (r"webcam:|/dev/video", "webcams")
 _ONLY_OF = {  # setting -> the URLs on which it has an effect, and what these are
@@ -111,6 +138,10 @@ class Strict(BaseModel):
     """Frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def given(self) -> dict[str, Any]:
+        """What was set, JSON-ready and as it would be written; from this, the same model is made again."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class _Short(Strict):

@@ -36,6 +36,10 @@ FLOORS = {
     "streamqa.server": 4,
     "streamqa.pipeline": 5,
     "streamqa.service": 5,
+    "streamqa.specs": 5,
+    "streamqa.standing": 5,
+    "streamqa.control": 5,
+    "streamqa.yaml_save": 5,
     "streamqa.recorded": 5,
     "streamqa.evaluate": 5,
     "streamqa.bench": 6,  # a user of all the rest: its subscriber is the client
@@ -69,6 +73,7 @@ HOMES = {
     "fastapi": ("streamqa.server",),
     "starlette": ("streamqa.server",),
     "uvicorn": ("streamqa.server",),
+    "ruamel": ("streamqa.yaml_save",),
 }
 LAZY = {"cv2", "transformers"}  # and there only inside functions: cv2 needs libGL, transformers takes seconds
 NOT_FOR_HELP = ("torch", "cv2", "av", "transformers", "fastapi")

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -87,3 +88,64 @@ def test_only_what_is_decoded_can_be_decoded_by_hardware() -> None:
     for url in ("webcam:0", "/dev/video1", "scene:gate"):
         with pytest.raises(ValidationError, match="hwaccel has an effect on streams and recordings only"):
             SourceConfig.model_validate({"url": url, "hwaccel": "auto"})
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"url": "scene:gate"},
+        {"url": "rtsp://h/a", "zone": [0, 0.5, 1, 1], "mask": [[0, 0, 0.25, 1]], "when": "22:00-06:00 UTC"},
+        {
+            "url": "rtsp://h/a",
+            "frozen_after": "off",
+            "stall_after": "1.5s",
+            "recent": "off",
+            "transport": "udp",
+        },
+        {"url": "webcam:0", "size": "640x480", "fps": 15, "fourcc": "MJPG"},
+        {"url": "a.mp4", "pace": "realtime", "loop": True, "interval": "250ms", "frozen_after": "2m"},
+    ],
+)
+def test_what_was_given_for_a_source_makes_it_again(written: dict[str, Any]) -> None:
+    source = SourceConfig.model_validate(written)
+    assert SourceConfig.model_validate(json.loads(json.dumps(source.given()))) == source
+    assert source.given().keys() == written.keys()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"ask": "Is it open?", "kind": "yes_no", "every": "500ms", "window": "0s", "decide": "any"},
+        {
+            "ask": "Is it open?",
+            "kind": "yes_no",
+            "decide": {"k_of_n": [3, 5]},
+            "gate": 0.02,
+            "sources": ["a"],
+        },
+        {
+            "ask": "How many?",
+            "kind": "number",
+            "max": 4,
+            "zone": [[0, 0], [0.5, 0], [0.25, 0.5]],
+            "max_age": "1m",
+        },
+        {"ask": "Which?", "kind": "choice", "choices": ["a", "b"], "when": "22:00-24:00 Europe/Rome"},
+        {"ask": "Is it?", "gate": {"threshold": 0.1, "refresh": "90s", "audit": 0}, "every": "0.123456789s"},
+    ],
+)
+def test_what_was_given_for_a_question_makes_it_again(written: dict[str, Any]) -> None:
+    question = QuestionConfig.model_validate(written)
+    again = QuestionConfig.model_validate(json.loads(json.dumps(question.given())))
+    assert again.question("q") == question.question("q")
+    assert question.given().keys() == written.keys()
+
+
+def test_durations_hours_and_places_are_given_as_they_would_be_written() -> None:
+    given = QuestionConfig.model_validate(
+        {"ask": "?", "every": "2000ms", "window": "90s", "when": "9:00-17:00 UTC", "zone": [0, 0, 0.5, 1]}
+    ).given()
+    assert given == {
+        "ask": "?", "every": "2s", "window": "90s", "when": "09:00-17:00 UTC",
+        "zone": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]],
+    }  # fmt: skip

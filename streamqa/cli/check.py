@@ -28,13 +28,13 @@ def command(
     Exits 2 when the file is wrong, 3 when a source fails.
     """
     from streamqa.capture.probe import probe_all
-    from streamqa.cli.serve import source_specs
     from streamqa.config import load_config
     from streamqa.model.base import find_backend
+    from streamqa.specs import source_specs
 
     loaded = load_config(config)
     find_backend(loaded.model.name)
-    specs = source_specs(loaded)
+    specs = source_specs(loaded.sources)
     counts = f"sources: {len(specs)}, questions: {len(loaded.questions)}"
     summary = f"{config}: {counts}, model: {loaded.model.name}"
     typer.echo(summary, err=as_json)

@@ -15,13 +15,11 @@ import typer
 from streamqa.cli.output import StatusPrinter
 from streamqa.cli.signals import stop_on_signal
 from streamqa.errors import ConfigError
-from streamqa.types import NS_PER_S
 
 if TYPE_CHECKING:
-    from streamqa.capture.source import SourceSpec
     from streamqa.config import Config
     from streamqa.model.pool import ModelChoice
-    from streamqa.settings import ModelConfig, SourceConfig
+    from streamqa.settings import ModelConfig
     from streamqa.sinks.base import Sink
 
 
@@ -38,50 +36,6 @@ def command(
     if not loaded.sources or not loaded.questions:
         raise ConfigError(f"{config}: needs at least one source and one question")
     serve(loaded, port=port, sinks=(StatusPrinter(sys.stderr),))
-
-
-def source_specs(config: Config) -> tuple[SourceSpec, ...]:
-    """The sources of a configuration as capture knows them.
-
-    Raises:
-        ConfigError: a URL is of no known kind.
-    """
-    from streamqa.capture.source import kind_of
-
-    for name, item in config.sources.items():
-        try:
-            kind_of(item.url)
-        except ConfigError as error:
-            raise ConfigError(f"sources.{name}: {error}") from None
-    return tuple(source_spec(name, item) for name, item in config.sources.items())
-
-
-def source_spec(name: str, item: SourceConfig) -> SourceSpec:
-    """A source of a configuration as capture knows it."""
-    from streamqa.capture.source import SourceSpec
-
-    width, _, height = (item.size or "").partition("x")
-    return SourceSpec(
-        id=name,
-        url=item.url,
-        pace=item.pace or "auto",
-        loop=item.loop,
-        priority=item.priority,
-        detail=item.detail,
-        zone=item.zone,
-        masks=tuple(item.mask),
-        when=item.when,
-        stall_after_s=item.stall_after / NS_PER_S,
-        frozen_after_s=None if item.frozen_after is None else item.frozen_after / NS_PER_S,
-        transport=item.transport,
-        tls_verify=item.tls_verify,
-        hwaccel=item.hwaccel,
-        size=(int(width), int(height)) if item.size else None,
-        fps=item.fps,
-        fourcc=item.fourcc,
-        watch=item.watch,
-        interval_ns=item.interval,
-    )
 
 
 def serve(
@@ -103,8 +57,9 @@ def serve(
     from streamqa.model.pool import start_model
     from streamqa.server.listen import listen
     from streamqa.sinks.log import AnswerLog
+    from streamqa.specs import source_specs
 
-    specs = source_specs(config)
+    specs = source_specs(config.sources)
     stop, metrics = threading.Event(), Metrics()
     health = Health(metrics)
     with (

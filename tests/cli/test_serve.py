@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from streamqa.cli.serve import source_specs
-from streamqa.config import parse_config
 from tests.cli.process import COMMAND, ENVIRONMENT, SAMPLES, streamqa
 
 CONFIG = f"""
@@ -149,12 +147,3 @@ def test_a_configuration_without_questions_is_told(tmp_path: Path) -> None:
     result = streamqa("run", "c.yaml", cwd=tmp_path)
     assert result.returncode == 2
     assert "at least one source and one question" in result.stderr
-
-
-def test_every_setting_of_a_source_reaches_capture() -> None:
-    config = parse_config(
-        "sources: {a: a.mp4, b: {url: b.mp4, pace: realtime, loop: true, priority: 3, detail: fast}}"
-    )
-    a, b = source_specs(config)
-    assert (a.pace, a.loop, a.priority, a.detail) == ("auto", False, 0, "full")
-    assert (b.pace, b.loop, b.priority, b.detail) == ("realtime", True, 3, "fast")
