@@ -39,6 +39,7 @@ FLOORS = {
     "streamqa.specs": 5,
     "streamqa.standing": 5,
     "streamqa.control": 5,
+    "streamqa.replacing": 5,
     "streamqa.yaml_save": 5,
     "streamqa.recorded": 5,
     "streamqa.evaluate": 5,
