@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +18,16 @@ from pydantic import BaseModel, Field, ValidationError
 
 from streamqa.answers import check_question, question_problems
 from streamqa.errors import ConfigError
-from streamqa.service_settings import LogConfig, ServeConfig
+from streamqa.service_settings import (
+    TOKEN_NAME_PATTERN,
+    LogConfig,
+    ReachConfig,
+    ServeConfig,
+    TlsConfig,
+    TokenConfig,
+    check_tokens,
+    token_problem,
+)
 from streamqa.settings import (
     FOURCC_PATTERN,
     SIZE_PATTERN,
@@ -33,9 +43,12 @@ from streamqa.types import DEVICE_ADVICE, DEVICE_PATTERN, Question
 from streamqa.yaml_nodes import Document, parse
 
 _MAX_FILE_BYTES = 1_000_000
+_MAX_TOKEN_BYTES = 4096
+_logger = logging.getLogger(__name__)
 _PATTERNS = {
     DEVICE_PATTERN: DEVICE_ADVICE,
     SIZE_PATTERN: "write a size as in 1280x720",
+    TOKEN_NAME_PATTERN: "a name has 1 to 64 letters, digits, '_', '-' or '.', and begins with a letter or a digit",
     FOURCC_PATTERN: "a pixel format has four letters or digits, such as MJPG",
 }
 
@@ -99,6 +112,39 @@ def parse_config(text: str, name: str = "config", environ: Mapping[str, str] = o
     return config
 
 
+def read_tokens(serve: ServeConfig) -> tuple[TokenConfig, ...]:
+    """The tokens with their secrets in them: those in files are read.
+
+    A file that others on this machine can read is told as a warning: secrets of Docker and Kubernetes are such files.
+
+    Raises:
+        ConfigError: a file cannot be read, or what is in it is no good secret; nothing of it is quoted.
+    """
+    tokens = tuple(
+        token if token.file is None else _from_file(token, Path(token.file)) for token in serve.tokens
+    )
+    try:
+        check_tokens(tokens)
+    except ValueError as error:
+        raise ConfigError(f"serve.tokens: {error}") from None
+    return tokens
+
+
+def _from_file(token: TokenConfig, path: Path) -> TokenConfig:
+    try:
+        with path.open("rb") as file:
+            mode, raw = os.fstat(file.fileno()).st_mode, file.read(_MAX_TOKEN_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"serve.tokens: {path}: cannot be read ({error.strerror}); check file:") from None
+    secret = raw.decode("latin-1").strip()  # other characters than ASCII are refused below
+    problem = token_problem(secret)
+    if problem:
+        raise ConfigError(f"serve.tokens: {path}: token {token.name!r} {problem}")
+    if mode & 0o077:
+        _logger.warning("%s: others on this machine can read this token; chmod 600 keeps it yours", path)
+    return token.model_copy(update={"token": secret, "file": None})
+
+
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of a configuration file, for editors."""
     schema = Config.model_json_schema()
@@ -159,6 +205,9 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
     section = sections.get(str(path[0])) if len(path) > 1 else Config
     if section is QuestionConfig and len(path) > 3:
         section = GateConfig if path[2] == "gate" else DecideConfig
+    if section is ServeConfig and len(path) > 2:
+        inside: dict[str, type[BaseModel]] = {"tokens": TokenConfig, "tls": TlsConfig, "add": ReachConfig}
+        section = inside.get(str(path[1]))
     return list(section.model_fields) if section else []
 
 

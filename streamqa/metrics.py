@@ -58,6 +58,9 @@ class Metrics:
         self.subscribers = Gauge("streamqa_subscribers", "Open websocket connections", registry=self.registry)
         self.messages_sent = self._counter("messages_sent", "Messages written to subscribers", [])
         self.messages_dropped = self._counter("messages_dropped", "Messages a slow subscriber missed", [])
+        self.requests_refused = self._counter(
+            "requests_refused", "Requests and handshakes not let in, by reason", ["why"]
+        )
         self.subscribers_aborted = self._counter("subscribers_aborted", "Stalled connections cut off", [])
 
     def forget(self, source: str) -> None:

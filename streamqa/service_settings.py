@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from streamqa.settings import OrOffNs, Strict
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TOKEN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+HOW_TO_MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+
+_SHORTEST_TOKEN, _LONGEST_TOKEN = 16, 512
+_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._~+/-]+={0,2}")  # what an Authorization header can carry
 _DAY_NS = 86_400_000_000_000
 _SIZE_PATTERN = r"^(off|\d+(\.\d+)?\s*(MB|GB|TB))$"
 _Path = Annotated[str, Field(min_length=1)]
@@ -18,12 +25,23 @@ _Size = Annotated[str, Field(pattern=_SIZE_PATTERN)]
 class TokenConfig(Strict):
     """Who may come in: a name, a secret and what it opens."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="who it is, for records")
+    name: str = Field(pattern=TOKEN_NAME_PATTERN, description="who it is, for records")
     scope: Literal["read", "ask", "admin"] = Field(
         "read", description="read: see answers; ask: also ask; admin: also change questions and sources"
     )
     token: str | None = Field(None, repr=False, description="the secret, as ${ENV}; at least 16 characters")
     file: _Path | None = Field(None, description="a file that holds the secret and nothing else")
+
+    @model_validator(mode="after")
+    def _one_good_secret(self) -> TokenConfig:
+        if (self.token is None) == (self.file is None):
+            raise ValueError(
+                f"token {self.name!r} needs its secret: token: ${{ENV}}, or file: PATH, one of both"
+            )
+        problem = None if self.token is None else token_problem(self.token)
+        if problem:
+            raise ValueError(f"token {self.name!r} {problem}")
+        return self
 
 
 class TlsConfig(Strict):
@@ -49,7 +67,7 @@ class ReachConfig(Strict):
 class ServeConfig(Strict):
     """Where subscribers connect, and who may."""
 
-    host: str = Field("127.0.0.1", description="a loopback address")
+    host: str = Field("127.0.0.1", description="an address of this machine; other than loopback needs tokens")
     port: int = Field(8765, ge=0, le=65535, description="0: any free port")
     tokens: list[TokenConfig] = Field(
         default=[], max_length=64, description="absent: whoever is on this machine may do everything"
@@ -58,12 +76,18 @@ class ServeConfig(Strict):
     add: ReachConfig = Field(default=ReachConfig(), description="which sources may be added while it runs")
 
     @model_validator(mode="after")
-    def _loopback_only(self) -> ServeConfig:
-        if self.host not in _LOOPBACK:
+    def _closed_to_strangers(self) -> ServeConfig:
+        if not self.tokens and not is_loopback(self.host):
             raise ValueError(
-                f"host {self.host!r} is open to the network and there is no authentication yet; "
-                "serve on 127.0.0.1 and put a reverse proxy with a password before it"
+                f"host {self.host!r} is open to the network and no token is set; add "
+                "tokens: [{name: me, scope: admin, token: '${STREAMQA_TOKEN}'}] "
+                f"(to make one: {HOW_TO_MAKE_A_TOKEN}), or serve on 127.0.0.1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_name_each(self) -> ServeConfig:
+        check_tokens(self.tokens)
         return self
 
 
@@ -78,3 +102,37 @@ class LogConfig(Strict):
     sync: Literal["normal", "full"] = Field(
         "normal", description="normal: records survive the process; full: also a power cut"
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def token_problem(token: str) -> str | None:
+    """What is wrong with a secret, without saying any of it; None: nothing."""
+    if len(token) < _SHORTEST_TOKEN:
+        return f"is too short: {len(token)} of at least 16 characters; to make one: {HOW_TO_MAKE_A_TOKEN}"
+    if len(token) > _LONGEST_TOKEN or not _TOKEN_PATTERN.fullmatch(token):
+        return (
+            f"has more than {_LONGEST_TOKEN} characters, or others than letters, digits and -._~+/; "
+            f"to make one: {HOW_TO_MAKE_A_TOKEN}"
+        )
+    return None
+
+
+def check_tokens(tokens: Sequence[TokenConfig]) -> None:
+    """Raise `ValueError` where two have the same name, or the same secret."""
+    names = [token.name for token in tokens]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two tokens are called {name!r}; records of changes need to tell them apart")
+    known: dict[str, str] = {}
+    for token in tokens:
+        if token.token is not None and known.setdefault(token.token, token.name) != token.name:
+            raise ValueError(
+                f"tokens {known[token.token]!r} and {token.name!r} are the same; make one for each"
+            )

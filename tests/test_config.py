@@ -4,8 +4,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from streamqa.config import config_schema, load_config, parse_config, schema_text
+from streamqa.config import config_schema, load_config, parse_config, read_tokens, schema_text
 from streamqa.errors import ConfigError
+from streamqa.service_settings import ServeConfig
 from streamqa.types import NS_PER_S, Gate
 from streamqa.yaml_nodes import parse
 
@@ -157,9 +158,9 @@ def test_bad_ids_are_named() -> None:
     assert "an id has 1 to 64" in line
 
 
-def test_a_host_open_to_the_network_is_refused_while_there_is_no_password() -> None:
+def test_a_host_open_to_the_network_is_refused_while_there_is_no_token() -> None:
     (line,) = mistakes("serve: {host: 0.0.0.0, port: 80}")
-    assert "no authentication" in line
+    assert "no token is set" in line
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "- a\n- b\n", "just text", "a: [1"])
@@ -220,3 +221,55 @@ def test_a_setting_without_effect_is_refused() -> None:
 def test_a_value_of_the_wrong_shape_says_what_to_write(text: str, what: str) -> None:
     (line,) = mistakes(text)
     assert what in line
+
+
+def test_mistakes_about_tokens_have_their_place_and_quote_no_secret() -> None:
+    secret = "short-secret"
+    (line,) = mistakes(f"serve: {{tokens: [{{name: dash, token: {secret}}}]}}")
+    assert line.startswith("c.yaml:1:18: serve.tokens.0: token 'dash' is too short")
+    assert secret not in line
+    assert "a name has 1 to 64" in mistakes("serve: {tokens: [{name: 'a b', file: f}]}")[0]
+    assert "did you mean 'scope'?" in mistakes("serve: {tokens: [{name: a, file: f, scopes: ask}]}")[0]
+    assert "did you mean 'cert'?" in mistakes("serve: {tls: {cart: c, cert: c, key: k}}")[0]
+
+
+def served(*files: Path) -> ServeConfig:
+    tokens = [{"name": f"t{n}", "scope": "ask", "file": str(path)} for n, path in enumerate(files)]
+    return ServeConfig.model_validate({"tokens": tokens})
+
+
+def test_tokens_are_read_from_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "token"
+    path.write_text("a-token-that-is-long-enough\n")
+    path.chmod(0o600)
+    (token,) = read_tokens(served(path))
+    assert (token.name, token.scope, token.token) == ("t0", "ask", "a-token-that-is-long-enough")
+    assert not caplog.records
+    path.chmod(0o644)
+    assert read_tokens(served(path)) == (token,)
+    (record,) = caplog.records
+    assert "chmod 600" in record.getMessage()
+    assert "long-enough" not in record.getMessage()
+
+
+def test_token_files_that_are_no_good_are_told_without_what_is_in_them(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    for content, words in (
+        (b"", "is too short"),
+        (b"tiny-token", "is too short"),
+        (b"two lines of\ntext, no token", "others than letters"),
+        (b"\xff" * 20, "others than letters"),
+        (b"x" * 100_000, "more than 512"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            read_tokens(served(path))
+        told = str(caught.value)
+        assert words in told
+        assert str(path) in told
+        assert not content or content.decode("latin-1")[:10] not in told
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_tokens(served(tmp_path / "missing"))
+    path.write_text("a-token-that-is-long-enough")
+    with pytest.raises(ConfigError, match="'t0' and 't1' are the same"):
+        read_tokens(served(path, path))

@@ -19,6 +19,8 @@ from streamqa.errors import ConfigError
 if TYPE_CHECKING:
     from streamqa.config import Config
     from streamqa.model.pool import ModelChoice
+    from streamqa.server.listen import Door
+    from streamqa.service_settings import ServeConfig
     from streamqa.settings import ModelConfig
     from streamqa.sinks.base import Sink
 
@@ -55,7 +57,6 @@ def serve(
     from streamqa.metrics import Metrics
     from streamqa.model.health import Health
     from streamqa.model.pool import start_model
-    from streamqa.server.listen import listen
     from streamqa.sinks.log import AnswerLog
     from streamqa.specs import source_specs
 
@@ -63,7 +64,7 @@ def serve(
     stop, metrics = threading.Event(), Metrics()
     health = Health(metrics)
     with (
-        closing(listen(config.serve.host, config.serve.port if port is None else port)) as door,
+        closing(_door(config.serve, port)) as door,
         closing(AnswerLog(config.log.path)) as log,
         closing(start_model(model_choice(config.model), health)) as model,
     ):
@@ -75,6 +76,19 @@ def serve(
         _ = model.info  # loaded, or the reason why not; a signal until here ends the command
         with stop_on_signal(stop):
             asyncio.run(run_service(parts, door, stop, for_s=for_s, on_ready=on_ready or _announce))
+
+
+def _door(serve: ServeConfig, port: int | None) -> Door:
+    """The port of a configuration, bound and locked as it says."""
+    from streamqa.config import read_tokens
+    from streamqa.server.listen import listen
+    from streamqa.server.locks import make_locks, open_to_listeners
+
+    locks = make_locks(serve, read_tokens(serve))
+    warning = open_to_listeners(serve)
+    if warning is not None:
+        print(f"streamqa: {warning}", file=sys.stderr)
+    return listen(serve.host, serve.port if port is None else port, locks)
 
 
 def model_choice(config: ModelConfig) -> ModelChoice:

@@ -27,9 +27,11 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from streamqa.errors import ProtocolError
 from streamqa.server.context import Limits, ServerContext
+from streamqa.server.guard import SUBPROTOCOL
 from streamqa.server.messages import Error, Heartbeat, Hello, Pong, about, wall
 from streamqa.server.protocol import Ping, Subscribe, parse
 from streamqa.server.session import Backlog, Filter, Place, Session
@@ -41,6 +43,10 @@ from streamqa.types import utc_now
 
 log = logging.getLogger(__name__)
 
+# At level DEBUG `websockets` logs every header that comes, and with them the tokens.
+_wire_log = log.getChild("wire")
+_wire_log.setLevel(logging.INFO)
+_SUBPROTOCOL = Subprotocol(SUBPROTOCOL)
 _SEND_BUFFER_BYTES = 64 * 1024
 _READERS = 4  # pages being read from the log at once: after a restart every subscriber comes back together
 
@@ -59,7 +65,12 @@ class Subscriber(ServerConnection):
         self, server: WebSocketServer, limits: Limits, on_resume: Callable[[Subscriber], None]
     ) -> None:
         super().__init__(
-            ServerProtocol(max_size=limits.message_bytes),
+            ServerProtocol(
+                max_size=limits.message_bytes,
+                # Not `subprotocols=[…]`: that would refuse all who offer none. What else is offered is a token.
+                select_subprotocol=lambda _, offered: _SUBPROTOCOL if _SUBPROTOCOL in offered else None,
+                logger=_wire_log,
+            ),
             server,
             ping_interval=limits.ping_s,
             ping_timeout=limits.ping_s,

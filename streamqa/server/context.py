@@ -110,6 +110,12 @@ class Limits:
     """What one client may cost."""
 
     connections: int = 1000  # websocket connections; as many again for HTTP
+    requests_per_s: float = (
+        50.0  # HTTP requests and handshakes of one address in the long run; this machine: any
+    )
+    requests_burst: int = 200  # and at once
+    body_bytes: int = 1_000_000  # of an HTTP request
+    picture_body_bytes: int = 16_000_000  # of one that may hold pictures
     message_bytes: int = 64 * 1024  # one message from a client
     backlog: int = 64  # records kept for a subscriber that is not reading
     buffer_bytes: int = 1024 * 1024  # unsent bytes after which a connection is cut off, whatever filled them

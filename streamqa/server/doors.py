@@ -1,25 +1,19 @@
-"""Who may talk to the server: the checks on `Host` and `Origin`, without a socket.
+"""Which pages may talk to the server: the checks on `Host`, `Origin` and `Sec-Fetch-Site`, without a socket.
 
 A page from anywhere can make a browser send requests to 127.0.0.1. Reading the replies it is denied by the
 same-origin rule, except where that rule does not hold: for websockets (hence `Origin`), and for a name of the
-attacker's that resolves to 127.0.0.1 (hence `Host`).
+attacker's that resolves to 127.0.0.1 (hence `Host`). And what a request does is done, whoever may read the reply:
+hence one that comes from a page of another site is refused whatever it wants, but for following a link.
 """
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from streamqa.service_settings import is_loopback
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to `host` can be reached from this machine only."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def host_allowed(header: str | None, bound_to: str) -> bool:
@@ -38,6 +32,17 @@ def origin_allowed(origin: str | None, host_header: str | None) -> bool:
     if not host_header or scheme not in ("http", "https"):
         return False
     return _split(origin) == _split(f"{scheme}://{host_header}") != (None, None)
+
+
+def is_from_elsewhere(site: str | None, mode: str | None, origin: str | None, host: str | None) -> bool:
+    """Whether a page of another site sent an HTTP request, other than by a link that somebody followed.
+
+    `site` and `mode` are the headers `Sec-Fetch-Site` and `Sec-Fetch-Mode`, which browsers send over https and to
+    this machine only; `origin` comes with every request that changes something. No page can forge any of them.
+    """
+    if site is not None and site not in ("same-origin", "none"):
+        return mode != "navigate" or origin is not None
+    return site is None and not origin_allowed(origin, host)
 
 
 def _split(url: str) -> tuple[str | None, int | None]:

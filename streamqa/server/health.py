@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streamqa.server.context import ServerContext
+from streamqa.server.visitor import guest_of, need
 
 
 def add_health(app: FastAPI, context: ServerContext) -> None:
@@ -18,12 +19,14 @@ def add_health(app: FastAPI, context: ServerContext) -> None:
         return {"ok": True}
 
     @app.get("/readyz")
-    def readyz() -> JSONResponse:
-        """Whether answers are coming, and if not, why: 503."""
+    def readyz(request: Request) -> JSONResponse:
+        """Whether answers are coming, and if not, why: 503. Strangers are not told why."""
         reasons = context.ready()
+        if guest_of(request) is None:
+            return JSONResponse({"ready": not reasons}, 503 if reasons else 200)
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
-    @app.get("/metrics")
+    @app.get("/metrics", dependencies=[Depends(need("read"))])
     def metrics() -> Response:
         """Prometheus' text format."""
         return Response(generate_latest(context.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streamqa.errors import ConfigError
+from streamqa.server.locks import Locks
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A bound and listening socket, and the host name that it was bound under."""
+    """A bound and listening socket, the host name that it was bound under, and what keeps strangers out."""
 
     host: str
     socket: socket.socket
+    locks: Locks = field(default_factory=Locks)
 
     @property
     def port(self) -> int:
@@ -27,7 +29,7 @@ class Door:
         self.socket.close()
 
 
-def listen(host: str, port: int) -> Door:
+def listen(host: str, port: int, locks: Locks | None = None) -> Door:
     """Bind `host`:`port` (0: any free port) and listen.
 
     Raises:
@@ -53,4 +55,4 @@ def listen(host: str, port: int) -> Door:
     # Connections inherit it. asyncio sets it only on sockets whose protocol number says TCP; this one's is 0, "the
     # usual one", and small messages waited up to 40 ms for the client's delayed acknowledgement.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Door(host, listening)
+    return Door(host, listening, locks or Locks())

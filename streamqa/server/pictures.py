@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import Depends, FastAPI, HTTPException, Response
 from PIL import Image as Pictures
 
 from streamqa.server.context import ServerContext
+from streamqa.server.visitor import need
 
 if TYPE_CHECKING:
     from streamqa.types import Image
@@ -21,7 +22,7 @@ def add_pictures(app: FastAPI, context: ServerContext) -> None:
     """`/sources/{source}/latest.jpg`."""
     encoded: dict[str, tuple[Image, bytes]] = {}  # the last picture of each source, for many viewers
 
-    @app.get("/sources/{source}/latest.jpg", response_class=Response)
+    @app.get("/sources/{source}/latest.jpg", response_class=Response, dependencies=[Depends(need("read"))])
     def latest(source: str) -> Response:
         """The newest picture of a source, at most 1280 pixels a side."""
         if source not in {one.id for one in context.sources()}:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi import Query as Parameter
 
 from streamqa.server.context import ServerContext
 from streamqa.server.messages import about, wall
 from streamqa.server.protocol import MAX_SEQ, PROTOCOL_VERSION, RecordType
+from streamqa.server.visitor import need
 from streamqa.sinks.query import Query
 from streamqa.types import utc_now
 from streamqa.version import __version__
@@ -21,7 +22,7 @@ def add_records(app: FastAPI, context: ServerContext) -> None:
     """`/api/records` and `/api/info`."""
     answer_log = context.log
 
-    @app.get("/api/records")
+    @app.get("/api/records", dependencies=[Depends(need("read"))])
     def records(
         after: Annotated[int, Parameter(ge=0, le=MAX_SEQ)] = 0,
         limit: Annotated[int, Parameter(ge=1, le=1000)] = 100,
@@ -38,7 +39,7 @@ def add_records(app: FastAPI, context: ServerContext) -> None:
             "records": [record.payload for record in page],
         }
 
-    @app.get("/api/info")
+    @app.get("/api/info", dependencies=[Depends(need("read"))])
     def info() -> dict[str, Any]:
         """What this server watches, asks, and answers with."""
         return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -20,9 +21,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from streamqa.server.app import make_app
-from streamqa.server.broadcast import Broadcaster
+from streamqa.server.broadcast import Broadcaster, Subscriber
 from streamqa.server.context import Limits, ServerContext
-from streamqa.server.doors import host_allowed, origin_allowed
+from streamqa.server.guard import Guard, Knock, Refusal
 from streamqa.server.listen import Door
 
 WEBSOCKET_PATH = "/ws"
@@ -38,6 +39,9 @@ class Server:
         """`door` is bound already: a port in use is reported before anything heavy is loaded. Closed by `stop`."""
         self._limits = limits or Limits()
         self._host, self._socket, self.port = door.host, door.socket, door.port
+        self._tls = door.locks.tls
+        rate = self._limits.requests_per_s, self._limits.requests_burst
+        self._guard = Guard(self._host, self.port, door.locks.keyring, context.metrics, rate)
         self.broadcaster = Broadcaster(context, self._check, self._limits)
         self._http = _Http(self._config(context))
         self._task: asyncio.Task[None] | None = None
@@ -46,7 +50,8 @@ class Server:
     def url(self) -> str:
         """Where the page is, as a person on this machine would open it."""
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
-        return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
 
     async def start(self) -> None:
         """Serve. Returns once connections are taken."""
@@ -71,8 +76,10 @@ class Server:
         self._socket.close()
 
     def _config(self, context: ServerContext) -> uvicorn.Config:
+        tls = self._tls
         return uvicorn.Config(
-            make_app(context, self._host),
+            make_app(context, self._guard, self._limits, is_tls=tls is not None),
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
             # Both may be any callable that makes a protocol, though they are annotated as classes.
             http=cast(Any, self._http_protocol),
             ws=cast(Any, self.broadcaster.connection),
@@ -93,12 +100,22 @@ class Server:
         """Refuse websocket upgrades that do not belong here."""
         if request.path.partition("?")[0] != WEBSOCKET_PATH:
             return connection.respond(404, f"websockets are at {WEBSOCKET_PATH}\n")
-        host, origin = request.headers.get_all("Host"), request.headers.get_all("Origin")
-        if len(host) != 1 or not host_allowed(host[0], self._host):
-            return connection.respond(403, "open this server by its own name\n")
-        if len(origin) > 1 or not origin_allowed(origin[0] if origin else None, host[0]):
-            return connection.respond(403, "pages of other sites may not connect\n")
+        found = self._guard.admit(_knock(connection, request), time.monotonic())
+        if isinstance(found, Refusal):
+            response = connection.respond(found.status, f"{found.text}\n")
+            for name, value in found.headers.items():
+                response.headers[name] = value
+            return response
+        assert isinstance(connection, Subscriber)
+        assert found is not None, "no websocket is open to strangers"
+        connection.visitor = found
         return None
+
+
+def _knock(connection: ServerConnection, request: Request) -> Knock:
+    path, _, query = request.path.partition("?")
+    peer = connection.transport.get_extra_info("peername")
+    return Knock("GET", path, query, peer[0] if peer else None, request.headers.get_all, is_websocket=True)
 
 
 class _Http(uvicorn.Server):

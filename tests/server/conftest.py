@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from streamqa.metrics import Metrics
 from streamqa.records import Answer, Record, SourceStatus
 from streamqa.server.context import Limits, ServerContext
 from streamqa.server.listen import listen
+from streamqa.server.locks import Locks
 from streamqa.server.server import Server
 from streamqa.sinks.log import AnswerLog
 from streamqa.types import Decision, ModelInfo, Question, Reading
@@ -58,6 +60,8 @@ class Site:
     images: dict[str, np.ndarray] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
+    locks: Locks = field(default_factory=Locks)
+    host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         self.log: AnswerLog
@@ -82,7 +86,7 @@ class Site:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Site]:
         self.log = AnswerLog(self.path)
-        self.server = Server(self.context(), listen("127.0.0.1", self.port), self.limits)
+        self.server = Server(self.context(), listen(self.host, self.port, self.locks), self.limits)
         try:
             await self.server.start()
             try:
@@ -95,11 +99,11 @@ class Site:
 
     @property
     def http(self) -> str:
-        return f"http://127.0.0.1:{self.server.port}"
+        return f"http{'' if self.locks.tls is None else 's'}://127.0.0.1:{self.server.port}"
 
     @property
     def ws(self) -> str:
-        return f"ws://127.0.0.1:{self.server.port}/ws"
+        return f"ws{'' if self.locks.tls is None else 's'}://127.0.0.1:{self.server.port}/ws"
 
     def publish(self, *records: Record) -> list[int]:
         logged = self.log.append(records)
@@ -113,6 +117,27 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path / "answers.db")
+
+
+def certificate_in(folder: Path, name: str = "cameras") -> tuple[Path, Path]:
+    """A self-signed certificate for localhost and 127.0.0.1, and its key."""
+    cert, key = folder / f"{name}-cert.pem", folder / f"{name}-key.pem"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    subprocess.run(
+        [*make.split(), "-addext", names, "-keyout", key, "-out", cert], check=True, capture_output=True
+    )
+    return cert, key
+
+
+@pytest.fixture
+def make_certificate() -> Callable[[Path, str], tuple[Path, Path]]:
+    return certificate_in
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
@@ -207,6 +232,11 @@ def in_background(site: Any) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(10)
+
+
+@pytest.fixture
+def background() -> Callable[..., Any]:
+    return in_background
 
 
 @pytest.fixture

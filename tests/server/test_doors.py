@@ -1,14 +1,6 @@
 import pytest
 
-from streamqa.server.doors import host_allowed, is_loopback, origin_allowed
-
-
-@pytest.mark.parametrize(("host", "expected"), [
-    ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("LOCALHOST", True),
-    ("0.0.0.0", False), ("::", False), ("10.0.0.7", False), ("camera.example", False),
-])  # fmt: skip
-def test_loopback(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
+from streamqa.server.doors import host_allowed, is_from_elsewhere, origin_allowed
 
 
 @pytest.mark.parametrize(("header", "expected"), [
@@ -46,3 +38,25 @@ def test_a_server_in_public_may_have_any_name() -> None:
 ])  # fmt: skip
 def test_pages_that_may_open_a_websocket(origin: str | None, host: str | None, expected: bool) -> None:
     assert origin_allowed(origin, host) is expected
+
+
+@pytest.mark.parametrize(("site", "mode", "origin", "expected"), [
+    (None, None, None, False),  # no browser
+    ("same-origin", "cors", None, False),
+    ("same-origin", "cors", "https://behind.proxy", False),  # that changed the Host
+    ("none", "navigate", None, False),  # typed by hand
+    ("cross-site", "navigate", None, False),  # a link
+    ("same-site", "navigate", None, False),
+    ("cross-site", "navigate", "null", True),  # a form
+    ("cross-site", "no-cors", None, True),  # a picture or a script
+    ("same-site", "cors", None, True),  # another port of this machine
+    ("cross-site", "cors", "http://evil.example", True),
+    ("nonsense", "no-cors", None, True),
+    (None, None, "http://localhost:8765", False),
+    (None, None, "http://localhost:9000", True),
+    (None, None, "null", True),
+])  # fmt: skip
+def test_pages_that_may_send_requests(
+    site: str | None, mode: str | None, origin: str | None, expected: bool
+) -> None:
+    assert is_from_elsewhere(site, mode, origin, "localhost:8765") is expected
