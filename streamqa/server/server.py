@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ class Server:
         rate = self._limits.requests_per_s, self._limits.requests_burst
         self._guard = Guard(self._host, self.port, door.locks.keyring, context.metrics, rate)
         self.broadcaster = Broadcaster(context, self._check, self._limits)
-        self._http = _Http(self._config(context))
+        self._http = _Http(self._config(context), self._tls, self._limits)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -76,15 +77,14 @@ class Server:
         self._socket.close()
 
     def _config(self, context: ServerContext) -> uvicorn.Config:
-        tls = self._tls
         return uvicorn.Config(
-            make_app(context, self._guard, self._limits, is_tls=tls is not None),
-            ssl_context_factory=None if tls is None else lambda config, default: tls,
+            make_app(context, self._guard, self._limits, is_tls=self._tls is not None),
             # Both may be any callable that makes a protocol, though they are annotated as classes.
             http=cast(Any, self._http_protocol),
             ws=cast(Any, self.broadcaster.connection),
             lifespan="off",
             log_config=None,
+            log_level="info",  # below, it writes whole URLs, in which somebody may have sent a token
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -121,10 +121,12 @@ def _knock(connection: ServerConnection, request: Request) -> Knock:
 class _Http(uvicorn.Server):
     """uvicorn's server, without its signal handlers, and telling when it has started."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None, limits: Limits) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
         self.servers: list[asyncio.base_events.Server] = []
+        self._tls = tls
+        self._limits = limits
 
     @property
     def listeners(self) -> list[asyncio.base_events.Server]:
@@ -132,8 +134,34 @@ class _Http(uvicorn.Server):
         return self.servers
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening."""
-        await super().startup(sockets)
+        """Start listening.
+
+        Not uvicorn's own: it gives a TLS handshake that is never finished 60 s, and a client that does not answer
+        the end of one 30 s.
+        """
+        config = self.config
+        await self.lifespan.startup()
+
+        def protocol() -> asyncio.Protocol:
+            make = cast(Any, config.http_protocol_class)
+            made: asyncio.Protocol = make(
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        loop = asyncio.get_running_loop()
+        is_plain = self._tls is None
+        for listening in sockets or ():
+            listener = await loop.create_server(
+                protocol,
+                sock=listening,
+                backlog=config.backlog,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if is_plain else self._limits.request_s,
+                ssl_shutdown_timeout=None if is_plain else _GRACE_S,
+            )
+            self.servers.append(listener)
+        self.started = True
         self.ready.set()
 
     @contextmanager
