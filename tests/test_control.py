@@ -9,139 +9,28 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from streamqa.capture.source import SourceFacts, SourceSpec
-from streamqa.capture.sources import SourceInfo
-from streamqa.config import Config, parse_config
+from streamqa.config import parse_config
 from streamqa.control import LineControl
 from streamqa.errors import ConfigError, ModelError, NotAllowed, NotThere, StreamQAError, TakenId
-from streamqa.records import Answer, Change, Record
+from streamqa.records import Change, Record
 from streamqa.settings import QuestionConfig, SourceConfig
 from streamqa.standing import ChangesFile
-from streamqa.types import NEWEST, Frame, Generation, Moment, Question, Request, utc_now
+from streamqa.types import NEWEST, Request
+from tests.noted_line import TEXT, ControlSite
 
-TEXT = """
-sources:
-  gate: rtsp://viewer:hunter2@10.0.0.7/1
-  yard: scene:gate
-questions:
-  person: {ask: "Is there a person?", kind: yes_no}
-  cars: {ask: "How many cars?", kind: number, sources: [yard]}
-"""
 OPEN = QuestionConfig.model_validate({"ask": "Is it open?", "kind": "yes_no", "every": "2s"})
 DOOR = SourceConfig(url="rtsp://u:secret@10.0.0.9/1")
 
 
-class Noted:
-    """A line that does nothing but note what it is told, and fails when it shall."""
-
-    def __init__(self, config: Config) -> None:
-        self.asked = {q.id: q for q in config.standing()}
-        self.watched = {name: item.url for name, item in config.sources.items()}
-        self.paused: set[str] = set()
-        self.calls: list[str] = []
-        self.fails: StreamQAError | None = None
-
-    def _note(self, call: str) -> None:
-        if self.fails is not None:
-            raise self.fails
-        self.calls.append(call)
-
-    def add_question(self, question: Question) -> None:
-        self._note(f"add {question.id}")
-        self.asked[question.id] = question
-
-    def change_question(self, question: Question) -> None:
-        self._note(f"change {question.id}")
-        self.asked[question.id] = question
-
-    def pause_question(self, question: str) -> None:
-        self._note(f"pause {question}")
-
-    def resume_question(self, question: str) -> None:
-        self._note(f"resume {question}")
-
-    def remove_question(self, question: str) -> None:
-        self._note(f"remove {question}")
-        del self.asked[question]
-
-    def add_source(self, spec: SourceSpec) -> None:
-        self._note(f"add {spec.id}")
-        self.watched[spec.id] = spec.url
-
-    def change_source(self, spec: SourceSpec) -> None:
-        self._note(f"change {spec.id}")
-        self.watched[spec.id] = spec.url
-
-    def pause_source(self, source: str) -> None:
-        self._note(f"pause {source}")
-        self.paused.add(source)
-
-    def resume_source(self, source: str) -> None:
-        self._note(f"resume {source}")
-        self.paused.discard(source)
-
-    def remove_source(self, source: str) -> None:
-        self._note(f"remove {source}")
-        del self.watched[source]
-
-    def sources(self) -> tuple[SourceInfo, ...]:
-        return tuple(
-            SourceInfo(name, url, True, "live", "", utc_now(), SourceFacts(codec="h264"))
-            for name, url in self.watched.items()
-        )
-
-    def frame(self, source: str, moment: Moment) -> Frame:
-        raise NotThere(source)
-
-    def ask_once(self, source: str, question: Question, moment: Moment) -> Answer:
-        raise NotThere(source)
-
-    def generate(self, request: Request) -> list[Generation]:
-        raise ModelError("lost")
-
-
-class Site:
-    """A control over a noted line, and what is left of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "answers.db.changes.json"
-        self.start()
-
-    def start(self) -> None:
-        """As a new process on the same files."""
-        config = parse_config(TEXT)
-        self.store = ChangesFile(self.path, config)
-        self.line = Noted(config)
-        self.records: list[Record] = []
-        self.refused: set[str] = set()
-        self.control = LineControl(self.store, self.allowed)
-        self.control.attach(self.line, self.put)
-
-    def allowed(self, settings: SourceConfig) -> None:
-        if settings.url in self.refused:
-            raise NotAllowed("not from there")
-
-    def put(self, records: Sequence[Record]) -> None:
-        self.records += records
-
-    def changes(self) -> list[tuple[Any, ...]]:
-        return [(r.what, r.id, r.action, r.by) for r in self.records if isinstance(r, Change)]
-
-    def names(self) -> tuple[list[str], list[str]]:
-        described = self.control.describe()
-        return [q["id"] for q in described["questions"]], [s["id"] for s in described["sources"]]
-
-
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path) -> ControlSite:
+    return ControlSite(tmp_path)
 
 
-def test_each_change_reaches_the_line_the_file_and_the_records(site: Site) -> None:
+def test_each_change_reaches_the_line_the_file_and_the_records(site: ControlSite) -> None:
     control = site.control
     control.add_question("open", OPEN, "ops")
     control.change_question("open", OPEN.model_copy(update={"every": 10**9}), "ops")
@@ -173,7 +62,7 @@ def test_each_change_reaches_the_line_the_file_and_the_records(site: Site) -> No
     ]
 
 
-def test_records_and_descriptions_hold_no_password_and_the_file_is_private(site: Site) -> None:
+def test_records_and_descriptions_hold_no_password_and_the_file_is_private(site: ControlSite) -> None:
     site.control.add_source("door", DOOR, "local")
     (record,) = site.records
     assert isinstance(record, Change)
@@ -186,7 +75,7 @@ def test_records_and_descriptions_hold_no_password_and_the_file_is_private(site:
     assert site.store.standing.watched()["door"] == DOOR
 
 
-def test_what_is_described_is_what_was_given_and_how_it_is(site: Site) -> None:
+def test_what_is_described_is_what_was_given_and_how_it_is(site: ControlSite) -> None:
     site.control.pause_source("yard", "local")
     described = site.control.describe()
     assert described["questions"][0] == {
@@ -197,7 +86,7 @@ def test_what_is_described_is_what_was_given_and_how_it_is(site: Site) -> None:
     assert (yard["state"], yard["facts"]["codec"]) == ("live", "h264")
 
 
-def test_a_pause_survives_a_restart_and_a_change(site: Site) -> None:
+def test_a_pause_survives_a_restart_and_a_change(site: ControlSite) -> None:
     site.control.pause_source("yard", "local")
     site.control.pause_question("cars", "local")
     site.control.change_question("cars", OPEN, "local")
@@ -207,7 +96,7 @@ def test_a_pause_survives_a_restart_and_a_change(site: Site) -> None:
     assert [(q.id, q.is_paused) for q in site.store.standing.asked()] == [("person", False), ("cars", True)]
 
 
-def test_an_address_as_it_is_told_keeps_its_password(site: Site) -> None:
+def test_an_address_as_it_is_told_keeps_its_password(site: ControlSite) -> None:
     site.refused.add("rtsp://viewer:hunter2@10.0.0.7/1")  # of the configuration, so it stays allowed
     given = {**site.control.describe()["sources"][0]["settings"], "priority": 4}
     site.control.change_source("gate", SourceConfig.model_validate(given), "local")
@@ -219,7 +108,7 @@ def test_an_address_as_it_is_told_keeps_its_password(site: Site) -> None:
         site.control.change_source("yard", SourceConfig(url="rtsp://***@10.0.0.7/2"), "local")
 
 
-def test_what_changes_nothing_leaves_no_trace(site: Site) -> None:
+def test_what_changes_nothing_leaves_no_trace(site: ControlSite) -> None:
     site.control.resume_question("person", "local")
     site.control.resume_source("yard", "local")
     site.control.change_source("yard", SourceConfig(url="scene:gate"), "local")
@@ -261,7 +150,7 @@ WRONG: list[tuple[str, type[Exception], str, Callable[[LineControl], None]]] = [
 
 @pytest.mark.parametrize(("error", "words", "call"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
 def test_what_cannot_be_done_is_told_and_changes_nothing(
-    site: Site, error: type[Exception], words: str, call: Callable[[LineControl], None]
+    site: ControlSite, error: type[Exception], words: str, call: Callable[[LineControl], None]
 ) -> None:
     with pytest.raises(error, match=words) as caught:
         call(site.control)
@@ -269,7 +158,7 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(
     assert (site.line.calls, site.records, site.path.exists()) == ([], [], False)
 
 
-def test_a_source_that_may_not_be_reached_is_refused_also_as_a_change(site: Site) -> None:
+def test_a_source_that_may_not_be_reached_is_refused_also_as_a_change(site: ControlSite) -> None:
     site.refused.add(DOOR.url)
     with pytest.raises(NotAllowed):
         site.control.add_source("door", DOOR, "a")
@@ -293,7 +182,7 @@ def test_before_the_model_is_loaded_it_says_so_and_describes_all_the_same(tmp_pa
     assert os.listdir(tmp_path) == []
 
 
-def test_a_line_that_refuses_leaves_the_file_as_it_was(site: Site) -> None:
+def test_a_line_that_refuses_leaves_the_file_as_it_was(site: ControlSite) -> None:
     site.control.pause_question("cars", "a")
     before, standing = site.path.read_bytes(), site.store.standing
     site.line.fails = ModelError("the model cannot answer this")
@@ -304,7 +193,7 @@ def test_a_line_that_refuses_leaves_the_file_as_it_was(site: Site) -> None:
     assert os.listdir(site.path.parent) == [site.path.name]
 
 
-def test_a_file_that_cannot_be_written_leaves_the_line_as_it_was(site: Site) -> None:
+def test_a_file_that_cannot_be_written_leaves_the_line_as_it_was(site: ControlSite) -> None:
     site.path.mkdir()  # what is written beside it cannot take its place
     standing = site.store.standing
     for call in (
@@ -324,7 +213,7 @@ def test_a_file_that_cannot_be_written_leaves_the_line_as_it_was(site: Site) -> 
 
 
 def test_a_log_that_has_failed_does_not_take_the_change_back(
-    site: Site, caplog: pytest.LogCaptureFixture
+    site: ControlSite, caplog: pytest.LogCaptureFixture
 ) -> None:
     def put(records: Sequence[Record]) -> None:
         raise StreamQAError("records cannot be written any more")
@@ -335,7 +224,7 @@ def test_a_log_that_has_failed_does_not_take_the_change_back(
     assert "open" in site.store.standing.questions
 
 
-def test_changes_from_many_threads_come_one_after_the_other(site: Site) -> None:
+def test_changes_from_many_threads_come_one_after_the_other(site: ControlSite) -> None:
     def change(number: int) -> None:
         for turn in range(5):
             site.control.add_question(f"q{number}", OPEN, f"t{number}")
@@ -361,9 +250,10 @@ def test_changes_from_many_threads_come_one_after_the_other(site: Site) -> None:
 KILLED = """
 import itertools, sys, threading
 from pathlib import Path
-from tests.test_control import OPEN, Site
+from tests.noted_line import ControlSite
+from tests.test_control import OPEN
 
-site = Site(Path(sys.argv[1]))
+site = ControlSite(Path(sys.argv[1]))
 print("ready", flush=True)
 for number in itertools.count():
     site.control.add_question(f"q{number}", OPEN, "a")
@@ -383,7 +273,7 @@ def test_a_process_that_is_killed_while_changing_leaves_a_file_that_loads(tmp_pa
         told = [process.stdout.readline() for _ in range(after + 1)]
         process.kill()
     process.wait(10)
-    site = Site(tmp_path)
+    site = ControlSite(tmp_path)
     last = int(told[-1][1:])
     # Whatever was told is done; of what came next, which nobody was told, all or nothing.
     left = set(site.names()[0]) - {"person", "cars"}

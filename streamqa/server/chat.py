@@ -16,11 +16,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 from streamqa.answers import clean_text
 from streamqa.errors import ConfigError, StreamQAError
@@ -134,7 +135,7 @@ def add_chat(app: FastAPI, context: ServerContext) -> None:
         about = {"id": info.name, "object": "model", "created": started, "owned_by": "streamqa"}
         return {"object": "list", "data": [about]}
 
-    app.include_router(router)
+    app.router.routes.extend(router.routes)
 
 
 def _answered(body: ChatRequest, context: ServerContext) -> _Said:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Path, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.exceptions import HTTPException
 
 from streamqa.server.commands import Code, Refused, Section, carry_out, one_of, refusing
 from streamqa.server.context import ServerContext
@@ -207,7 +208,7 @@ def add_control(app: FastAPI, context: ServerContext) -> None:
         command = AskOnce(source=body.source, settings=question, t_s=body.t_s, at=body.at, ago_s=body.ago_s)
         return done(command, visitor)
 
-    app.include_router(router)
+    app.router.routes.extend(router.routes)
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -252,7 +253,7 @@ def _add_questions(app: FastAPI, done: Done) -> None:
         return done(Update(question=id, settings=body.given()), visitor)
 
     _add_rest(router, "questions", QuestionState, done)
-    app.include_router(router)
+    app.router.routes.extend(router.routes)
 
 
 def _add_sources(app: FastAPI, done: Done) -> None:
@@ -279,7 +280,7 @@ def _add_sources(app: FastAPI, done: Done) -> None:
         return done(Update(source=id, settings=body.given()), visitor)
 
     _add_rest(router, "sources", SourceState, done)
-    app.include_router(router)
+    app.router.routes.extend(router.routes)
 
 
 def _add_rest(router: APIRouter, what: Section, state: type[BaseModel], done: Done) -> None:

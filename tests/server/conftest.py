@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from streamqa.capture.source import SourceFacts
 from streamqa.capture.sources import SourceInfo
 from streamqa.metrics import Metrics
 from streamqa.records import Answer, Record, SourceStatus
-from streamqa.server.context import Limits, ServerContext
+from streamqa.server.context import Control, Limits, ServerContext
 from streamqa.server.listen import listen
 from streamqa.server.locks import Locks
 from streamqa.server.server import Server
@@ -31,6 +31,7 @@ from streamqa.types import Decision, ModelInfo, Question, Reading
 
 AT = datetime(2026, 11, 22, 2, 22, 34, 120_000, tzinfo=UTC)
 SECONDS = 10**9
+MODEL = ModelInfo("fake", "1", "cpu", "float32", frozenset({"query"}), note="knows nothing")
 
 
 def make_answer(n: int = 0, *, source: str = "gate", question: str = "person", text: str = "Yes") -> Answer:
@@ -62,6 +63,8 @@ class Site:
     metrics: Metrics = field(default_factory=Metrics)
     locks: Locks = field(default_factory=Locks)
     host: str = "127.0.0.1"
+    control: Control | None = None
+    model: ModelInfo | None = MODEL
 
     def __post_init__(self) -> None:
         self.log: AnswerLog
@@ -76,11 +79,10 @@ class Site:
                 Question("person", "Is there a person?", "yes_no", SECONDS, window_ns=5 * SECONDS),
                 Question("cars", "How many cars?", "number", 2 * SECONDS, sources=("gate",)),
             ),
-            model=lambda: ModelInfo(
-                "fake", "1", "cpu", "float32", frozenset({"query"}), note="knows nothing"
-            ),
+            model=lambda: self.model,
             latest=self.images.get,
             ready=lambda: self.reasons,
+            control=self.control,
         )
 
     @asynccontextmanager
@@ -236,6 +238,11 @@ def in_background(site: Any) -> Iterator[None]:
 
 @pytest.fixture
 def background() -> Callable[..., Any]:
+    return in_background
+
+
+@pytest.fixture
+def serving() -> Callable[[Any], AbstractContextManager[None]]:
     return in_background
 
 
