@@ -28,23 +28,30 @@ Action = Literal["added", "changed", "paused", "resumed", "removed"]
 _Settings = TypeVar("_Settings", QuestionConfig, SourceConfig)
 
 
-class Line(Protocol):
-    """What is changed: `pipeline.Pipeline`, as far as it matters here."""
+class Asking(Protocol):
+    """What is asked: `asked.Asked`, as far as it matters here."""
 
-    def add_question(self, question: Question) -> None: ...  # noqa: D102 - as `Pipeline`
+    def add_question(self, question: Question) -> None: ...  # noqa: D102 - as `Asked`
     def change_question(self, question: Question) -> None: ...  # noqa: D102
     def pause_question(self, question: str) -> None: ...  # noqa: D102
     def resume_question(self, question: str) -> None: ...  # noqa: D102
     def remove_question(self, question: str) -> None: ...  # noqa: D102
+    def frame(self, source: str, moment: Moment) -> Frame: ...  # noqa: D102
+    def ask_once(self, source: str, question: Question, moment: Moment) -> Answer: ...  # noqa: D102
+    def generate(self, request: Request) -> list[Generation]: ...  # noqa: D102
+
+
+class Line(Protocol):
+    """What is changed: `pipeline.Pipeline`, as far as it matters here."""
+
+    @property
+    def asked(self) -> Asking: ...  # noqa: D102 - as `Pipeline`
     def add_source(self, spec: SourceSpec) -> None: ...  # noqa: D102
     def change_source(self, spec: SourceSpec) -> None: ...  # noqa: D102
     def pause_source(self, source: str) -> None: ...  # noqa: D102
     def resume_source(self, source: str) -> None: ...  # noqa: D102
     def remove_source(self, source: str) -> None: ...  # noqa: D102
     def sources(self) -> tuple[SourceInfo, ...]: ...  # noqa: D102
-    def frame(self, source: str, moment: Moment) -> Frame: ...  # noqa: D102
-    def ask_once(self, source: str, question: Question, moment: Moment) -> Answer: ...  # noqa: D102
-    def generate(self, request: Request) -> list[Generation]: ...  # noqa: D102
 
 
 class LineControl:
@@ -170,16 +177,16 @@ class LineControl:
 
     def frame(self, source: str, moment: Moment) -> Frame:
         """The frame of `source` that was the newest at `moment`."""
-        return self._running().frame(source, moment)
+        return self._running().asked.frame(source, moment)
 
     def ask_once(self, source: str, question: Question, moment: Moment) -> Answer:
         """One answer about one frame: by itself, without window, and not recorded."""
         check_question(question)
-        return self._running().ask_once(source, question, moment)
+        return self._running().asked.ask_once(source, question, moment)
 
     def generate(self, request: Request) -> list[Generation]:
         """What the model says to each prompt of `request`."""
-        return self._running().generate(request)
+        return self._running().asked.generate(request)
 
     def _running(self) -> Line:
         if self._line is None:
@@ -249,17 +256,17 @@ def _move_question(
     line: Line, name: str, before: Entry[QuestionConfig] | None, after: Entry[QuestionConfig] | None
 ) -> None:
     if after is None:
-        line.remove_question(name)
+        line.asked.remove_question(name)
         return
     question = replace(after.settings.question(name), is_paused=after.is_paused)
     if before is None:
-        line.add_question(question)
+        line.asked.add_question(question)
     elif before.settings != after.settings:
-        line.change_question(question)
+        line.asked.change_question(question)
     elif after.is_paused:
-        line.pause_question(name)
+        line.asked.pause_question(name)
     else:
-        line.resume_question(name)
+        line.asked.resume_question(name)
 
 
 def _move_source(

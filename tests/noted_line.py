@@ -45,13 +45,17 @@ class Noted:
     """A line that does nothing but note what it is told, and fails when it shall."""
 
     def __init__(self, config: Config) -> None:
-        self.asked = {q.id: q for q in config.standing()}
+        self.questions = {q.id: q for q in config.standing()}
         self.watched = {name: item.url for name, item in config.sources.items()}
         self.paused: set[str] = set()
         self.calls: list[str] = []
         self.requests: list[Request] = []
         self.fails: StreamQAError | None = None
         self.model = ScriptedModel(_said)
+
+    @property
+    def asked(self) -> Noted:
+        return self
 
     def _note(self, call: str) -> None:
         if self.fails is not None:
@@ -60,11 +64,11 @@ class Noted:
 
     def add_question(self, question: Question) -> None:
         self._note(f"add {question.id}")
-        self.asked[question.id] = question
+        self.questions[question.id] = question
 
     def change_question(self, question: Question) -> None:
         self._note(f"change {question.id}")
-        self.asked[question.id] = question
+        self.questions[question.id] = question
 
     def pause_question(self, question: str) -> None:
         self._note(f"pause {question}")
@@ -74,7 +78,7 @@ class Noted:
 
     def remove_question(self, question: str) -> None:
         self._note(f"remove {question}")
-        del self.asked[question]
+        del self.questions[question]
 
     def add_source(self, spec: SourceSpec) -> None:
         self._note(f"add {spec.id}")

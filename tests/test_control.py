@@ -90,7 +90,7 @@ def test_a_pause_survives_a_restart_and_a_change(site: ControlSite) -> None:
     site.control.pause_source("yard", "local")
     site.control.pause_question("cars", "local")
     site.control.change_question("cars", OPEN, "local")
-    assert site.line.asked["cars"].is_paused
+    assert site.line.questions["cars"].is_paused
     site.start()
     assert site.line.paused == {"yard"}
     assert [(q.id, q.is_paused) for q in site.store.standing.asked()] == [("person", False), ("cars", True)]
@@ -206,8 +206,8 @@ def test_a_file_that_cannot_be_written_leaves_the_line_as_it_was(site: ControlSi
         with pytest.raises(StreamQAError, match="nothing has been changed"):
             call()
     assert site.store.standing == standing
-    assert set(site.line.asked) == {"person", "cars"}
-    assert site.line.asked["person"] == standing.asked()[0]
+    assert set(site.line.questions) == {"person", "cars"}
+    assert site.line.questions["person"] == standing.asked()[0]
     assert site.line.watched == {name: item.url for name, item in standing.watched().items()}
     assert (site.line.paused, site.records) == (set(), [])
 
@@ -238,7 +238,7 @@ def test_changes_from_many_threads_come_one_after_the_other(site: ControlSite) -
     for thread in threads:
         thread.join(30)
     added = {f"q{number}" for number in range(6)}
-    assert set(site.names()[0]) == {"person", "cars"} | added == set(site.line.asked)
+    assert set(site.names()[0]) == {"person", "cars"} | added == set(site.line.questions)
     assert [f"{c[2]} {c[1]}" for c in site.changes()] == [
         call.replace("add ", "added ").replace("pause ", "paused ").replace("remove ", "removed ")
         for call in site.line.calls
