@@ -65,10 +65,17 @@ class Metrics:
 
     def forget(self, source: str) -> None:
         """Drop everything that was counted for a source that is gone."""
+        self._forget("source", source)
+
+    def forget_question(self, question: str) -> None:
+        """Drop everything that was counted for a question that is gone."""
+        self._forget("question", question)
+
+    def _forget(self, label: str, value: str) -> None:
         for metric in vars(self).values():
             if isinstance(metric, MetricWrapperBase):
-                with suppress(ValueError):  # it is not counted by source
-                    metric.remove_by_labels({"source": source})
+                with suppress(ValueError):  # it has no such label
+                    metric.remove_by_labels({label: value})
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"streamqa_{name}", text, labels, registry=self.registry)

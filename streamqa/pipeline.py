@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from streamqa.asked import Asked
 from streamqa.capture.buffer import FrameBuffer
 from streamqa.capture.clock import WallWatch
 from streamqa.capture.source import SourceSpec
 from streamqa.capture.sources import SourceInfo, Sources
 from streamqa.capture.supervisor import Ends
 from streamqa.engine.asking import refuse_unanswerable
-from streamqa.engine.engine import Engine
+from streamqa.engine.engine import Engine, EngineSettings
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
 from streamqa.model.health import Health
-from streamqa.records import Fault, SourceStatus
+from streamqa.records import Fault, Record, SourceStatus
 from streamqa.sinks.base import Sink
 from streamqa.sinks.log import AnswerLog
 from streamqa.sinks.writer import RecordWriter
@@ -53,6 +55,7 @@ class Parts:
     sinks: tuple[Sink, ...]
     metrics: Metrics
     health: Health = field(default_factory=Health)  # of the model's processes, where it has any
+    keep_evidence: bool = False  # answers carry their picture where it is worth keeping
 
 
 class Pipeline:
@@ -72,10 +75,12 @@ class Pipeline:
         # A recording's unread frames fill one batch, while the one before it is in the model.
         waiting = min(_MOST_WAITING, max(2, parts.model.info.max_frames))
         self._buffer = FrameBuffer(parts.metrics, waiting, stays=stays)
-        self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics)
+        settings = EngineSettings(keep_evidence=parts.keep_evidence)
+        self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics, settings)
         self._health = parts.health
-        self._questions = parts.questions
         self._sources = Sources(Ends(self._buffer, self._report, parts.metrics), self._periods)
+        # What is asked, standing and once; changed from any thread.
+        self.asked = Asked(parts.questions, parts.model, self._engine, self._sources, parts.metrics)
         for spec in parts.sources:
             self._sources.add(spec)
         self._stopping = threading.Event()
@@ -87,6 +92,7 @@ class Pipeline:
         """Start everything; returns at once."""
         self._writer.start()
         self._health.attach(self._report)
+        self.asked.begin()
         self._engine_thread.start()
         self._sources.start()
         self._watch_thread.start()
@@ -154,6 +160,7 @@ class Pipeline:
             StreamQAError: the line has stopped.
         """
         self._sources.remove(source)
+        self.asked.forget(source)
 
     def sources(self) -> tuple[SourceInfo, ...]:
         """All sources as they are now, in the order in which they were added."""
@@ -171,6 +178,10 @@ class Pipeline:
         found += self._health.trouble()
         return [*found, str(self.failure)] if self.failure else found
 
+    def record(self, records: Sequence[Record]) -> None:
+        """Put records into the log in the order of all others. Raises StreamQAError: nothing is written any more."""
+        self._writer.put(records)
+
     def failures(self) -> dict[str, StreamQAError]:
         """Sources that gave nothing or ended badly, with the reason."""
         return dict(self._sources.failures())
@@ -181,7 +192,7 @@ class Pipeline:
         return self._failure or self._writer.failure
 
     def _periods(self, source: str) -> list[int]:
-        return [question.every_ns for question in self._questions if question.asks(source)]
+        return self.asked.periods(source)
 
     def _report(self, record: SourceStatus | Fault) -> None:
         self._writer.put([record])

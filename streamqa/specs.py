@@ -50,4 +50,5 @@ def source_spec(name: str, item: SourceConfig) -> SourceSpec:
         fourcc=item.fourcc,
         watch=item.watch,
         interval_ns=item.interval,
+        recent_s=item.recent / NS_PER_S,
     )

@@ -34,6 +34,7 @@ FLOORS = {
     "streamqa.engine": 2,
     "streamqa.sinks": 3,
     "streamqa.server": 4,
+    "streamqa.asked": 5,
     "streamqa.pipeline": 5,
     "streamqa.service": 5,
     "streamqa.specs": 5,

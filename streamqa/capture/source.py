@@ -42,6 +42,7 @@ class SourceSpec:
     fourcc: str | None = None  # webcams: pixel format to ask for
     watch: bool = False  # folders: wait for new files for ever
     interval_ns: int = NS_PER_S  # folders of images: stream time from one to the next
+    recent_s: float = 0.0  # live: how far back single questions may look; 0: the newest frame only
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,9 +13,10 @@ from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import Source, SourceFacts, SourceSpec, make_source, redact
 from streamqa.capture.supervisor import Ends, Supervisor
 from streamqa.errors import ConfigError, NotThere, SourceError, StreamQAError, TakenId
-from streamqa.types import SourceState
+from streamqa.types import NS_PER_S, SourceState
 
 MOST_IDS = 1024  # in one run, with those that were removed: what is remembered of each is bounded by this
+GLANCE_NS = NS_PER_S  # how old the newest frame of a live source may be when somebody asks about it
 _STOP_S = 5.0
 _LEAVING_S = 60.0  # answers that were in the model when their source was removed are counted until then
 
@@ -161,6 +162,12 @@ class Sources:
             if time.monotonic() > until_s:
                 self._leaving.pop(source, None)
 
+    def retime(self) -> None:
+        """How often questions are asked has changed: let every source keep the frames for it."""
+        with self._changing:
+            for supervisor in self._running.values():
+                supervisor.set_periods(self._wanted(supervisor.spec, supervisor.is_live))
+
     def get(self, source: str) -> Supervisor | None:
         """The one with this id."""
         return self._running.get(source)
@@ -186,7 +193,14 @@ class Sources:
         return supervisor
 
     def _supervisor(self, spec: SourceSpec, past: Past | None) -> Supervisor:
-        return Supervisor(spec, Sampler(self._periods(spec.id)), self._ends, self._make, past)
+        supervisor = Supervisor(spec, Sampler(self._periods(spec.id)), self._ends, self._make, past)
+        supervisor.set_periods(self._wanted(spec, supervisor.is_live))
+        return supervisor
+
+    def _wanted(self, spec: SourceSpec, is_live: bool) -> list[int]:
+        """How often a frame is kept: for questions, and for those that may be asked once."""
+        periods = list(self._periods(spec.id))
+        return [*periods, GLANCE_NS] if is_live and spec.recent_s else periods
 
 
 def _left(deadline_s: float) -> float:

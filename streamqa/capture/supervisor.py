@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from streamqa.capture.elapsed import NO_PAST, Past, StreamTime
 from streamqa.capture.links import silence_s
 from streamqa.capture.reader import Reader, Seen
 from streamqa.capture.region import Look
+from streamqa.capture.ring import Ring
 from streamqa.capture.sampler import Sampler
 from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec, make_source, redact
 from streamqa.capture.states import Life, Limits, News
@@ -80,6 +81,7 @@ class Supervisor:
         self.latest: Frame | None = None  # the newest frame that was kept
         self.facts = SourceFacts()  # what was known of it when that frame was kept
         self.status: SourceStatus | None = None  # what was reported last
+        self.recent = Ring(spec.id, round(spec.recent_s * NS_PER_S) if self.is_live else 0)
         self._is_changed = past is not None and past.is_changed
         self._lock = threading.Lock()  # guards all that follows, and keeps reports in order
         grid_ns = sampler.longest_ns or NS_PER_S
@@ -148,6 +150,10 @@ class Supervisor:
             self._ends.buffer.remove(self.spec.id)
             return self._time.left(time.monotonic_ns(), removed=removed)
 
+    def set_periods(self, every_ns: Iterable[int]) -> None:
+        """Keep the frames that questions with these periods are asked about, in ns of stream time."""
+        self._sampler.set_periods(every_ns)
+
     def check(self, now_ns: int | None = None, wall: datetime | None = None) -> None:
         """Look at the source from outside: stalled, frozen, a read that hangs, the hours in which it is active.
 
@@ -206,6 +212,7 @@ class Supervisor:
             frame = self._frame(seen, image)
             self._time.index += 1
             self.latest = frame
+        self.recent.add(frame)  # without the lock: it may take 10 ms
         self._ends.metrics.frames_kept.labels(self.spec.id).inc()
         self._ends.buffer.put(frame, reader.retired)
 

@@ -63,11 +63,22 @@ def refuse_unanswerable(model: VisionModel, questions: Sequence[Question]) -> No
         ModelError: some it could not (prompt and answer beyond its context, a task that it has not); one line
             that names each with its reason.
     """
-    if not questions:
-        return
-    prompts = tuple(prompt_for(question) for question in questions)
-    said = model.answer([Request(None, prompts, check_only=True)])
-    if [len(generations) for generations in said] != [len(prompts)]:
+    if questions:
+        refuse_refused(model.info.label, questions, model.answer([would_answer(questions)]))
+
+
+def would_answer(questions: Sequence[Question]) -> Request:
+    """What asks a model, without a picture, whether it could answer `questions`."""
+    return Request(None, tuple(prompt_for(question) for question in questions), check_only=True)
+
+
+def refuse_refused(model: str, questions: Sequence[Question], said: Sequence[Sequence[Generation]]) -> None:
+    """Judge what `model` said to `would_answer(questions)`.
+
+    Raises:
+        ModelError: as `refuse_unanswerable`.
+    """
+    if [len(generations) for generations in said] != [len(questions)]:
         raise ModelError(_MISCOUNTED)
     wrong = [
         f"question {question.id!r}: {' '.join(generation.error.split())}"
@@ -75,7 +86,7 @@ def refuse_unanswerable(model: VisionModel, questions: Sequence[Question]) -> No
         if generation.finish == "error"
     ]
     if wrong:
-        raise ModelError(f"{model.info.label} cannot answer " + "; ".join(wrong))
+        raise ModelError(f"{model} cannot answer " + "; ".join(wrong))
 
 
 class _Asking:

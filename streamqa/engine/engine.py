@@ -21,6 +21,7 @@ from streamqa.capture.buffer import Choose, Offer
 from streamqa.engine.asking import Outcome, ask, lost
 from streamqa.engine.batching import Candidate, Costs, Load, Room, batch_size
 from streamqa.engine.flight import Flight
+from streamqa.engine.inbox import Inbox, Single
 from streamqa.engine.schedule import Schedule
 from streamqa.engine.tracks import Job, Stamps, Tracks
 from streamqa.engine.views import work_of
@@ -68,6 +69,7 @@ class EngineSettings:
     clocks: Clocks = SYSTEM_CLOCKS
     seed: int = 0  # of the change gate's audits
     patience_s: float = 4.0  # after a stop, until what is still in flight is reported as failed
+    keep_evidence: bool = False  # answers carry their picture where it is worth keeping
 
     def __post_init__(self) -> None:
         if self.max_frames is not None and self.max_frames < 1:
@@ -84,6 +86,7 @@ class _Batch(NamedTuple):
     requests: tuple[Request, ...]  # those of all jobs, in order
     most: int  # requests at once
     asked_ns: int
+    single: Single | None = None  # then it is of nobody's questions
 
 
 class _Landing(NamedTuple):
@@ -106,7 +109,7 @@ class Engine:
         settings: EngineSettings = DEFAULT_SETTINGS,
     ) -> None:
         self.schedule = Schedule(questions)
-        self._tracks = Tracks(questions, metrics, settings.seed)
+        self._tracks = Tracks(questions, metrics, settings.seed, settings.keep_evidence)
         self._model = model
         self._emit = emit
         self._metrics = metrics
@@ -115,19 +118,26 @@ class Engine:
         self._room = Room(min(settings.max_frames or model.info.max_frames, model.info.max_frames))
         self._costs, self._load = Costs(), Load()
         self._inside: Counter[str] = Counter()  # frames in flight, by source
+        self._supply: FrameSupply | None = None  # while it runs
+        self.inbox = Inbox(self._wake)
         metrics.batch_limit.set(self._room.limit)
 
     def run(self, buffer: FrameSupply, stop: threading.Event) -> None:
         """Answer frame after frame until `buffer` is exhausted or `stop` is set; what is answered is emitted.
 
         Up to `ModelInfo.in_flight` batches are in the model at once. Whoever closes a buffer sets `stop` first. What
-        `emit` raises ends the run: answers that cannot be handed on must not go on silently.
+        `emit` raises ends the run: answers that cannot be handed on must not go on silently. Between batches it does
+        what is in its inbox.
         """
         flight = Flight(self._answered, self._model.info.in_flight, buffer.wake)
+        self._supply = buffer
         try:
             while not stop.is_set():
+                self.inbox.run_calls()
+                if not flight.full and (single := self.inbox.next_single()) is not None:
+                    flight.hand_over(self._single(single))
                 full = flight.full
-                frames = [] if full else buffer.take(self.choose, _LOOK_UP_S)
+                frames = [] if full else buffer.take(self.choose, 0 if self.inbox.waiting else _LOOK_UP_S)
                 if frames:
                     flight.hand_over(self._planned(frames))
                 elif buffer.exhausted:
@@ -135,7 +145,21 @@ class Engine:
                 self._hand_on(flight.landed(_LOOK_UP_S if full else 0))
             self._land(flight, stop)
         finally:
+            self._supply = None
+            self.inbox.close()
             flight.close()
+
+    def set_questions(self, questions: Sequence[Question]) -> None:
+        """Ask these from the next frame on. For the thread that runs it (see `inbox`), or before it runs.
+
+        Of a question that is gone or changed nothing is emitted any more once this returns.
+        """
+        self.schedule.replace(questions)
+        self._tracks.replace(questions)
+
+    def forget(self, source: str) -> None:
+        """Free what is remembered of a source that was removed. For the same thread."""
+        self._tracks.forget(source)
 
     def step(self, frames: Sequence[Frame]) -> list[Answer]:
         """Every answer due on `frames`, in their order; none where nothing is due.
@@ -167,6 +191,13 @@ class Engine:
             if live and work.prompts:
                 self._load.saw(frame.source, candidate, every_ns, now_ns)
             yield candidate
+
+    def _wake(self) -> None:
+        if (supply := self._supply) is not None:
+            supply.wake()
+
+    def _single(self, single: Single) -> _Batch:
+        return _Batch((), single.requests, self._room.limit, self._clocks.monotonic_ns(), single)
 
     def _planned(self, frames: Sequence[Frame]) -> _Batch:
         """Everything due on `frames`; from here on an answer is owed for each."""
@@ -217,7 +248,9 @@ class Engine:
 
     def _hand_on(self, landed: Iterable[tuple[_Batch, _Landing]]) -> None:
         for batch, landing in landed:
-            if answers := self._read(batch, landing):
+            if batch.single is not None:
+                batch.single.said.set_result(landing.outcome.said)
+            elif answers := self._read(batch, landing):
                 self._emit(answers)
 
     def _land(self, flight: Flight[_Batch, _Landing], stop: threading.Event) -> None:

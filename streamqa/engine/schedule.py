@@ -3,8 +3,11 @@
 Tick k of a question is due at the first frame with `t_ns // every_ns >= k`; ticks of all questions lie on one
 grid from stream time 0, so questions share frames. Ticks that pass without an answer of their own, those before a
 stream's first frame included, merge into the next answer, which reports them: as `inactive` where the question was
-not to be asked then, since its source was paused or since it was outside of its hours, else as `skipped`. So for
-each (question, source), after every frame: answers + skipped + inactive = ticks passed.
+not to be asked then, since it or its source was paused or since it was outside of its hours, else as `skipped`. So
+for each (question, source), after every frame: answers + skipped + inactive = ticks passed.
+
+Questions may change between frames. One that is added, or changed, begins a new account, in which the ticks before
+its first frame are `inactive`; so are those between a frame and a pause or the end of one, whose time no frame tells.
 
 Hours are wall time. A tick's is the frame's `wall` less the stream time between the two; the newest tick is
 answered wherever the frame itself lies in the hours. A recording has no wall time, and its questions no hours.
@@ -13,7 +16,7 @@ answered wherever the frame itself lies in the hours. A recording has no wall ti
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TypeAlias
@@ -32,11 +35,15 @@ class _Account:
     passed: int = 0
     skipped: int = 0
     inactive: int = 0
+    # It was added, paused or resumed since the last frame: none of the ticks until the next one was owed.
+    is_resting: bool = False
     told_skipped: int = 0  # how many of these were handed out with a `Due`
     told_inactive: int = 0
 
     def pass_on(self, until: int, active: int) -> None:
         """Ticks before `until` have passed without an answer, `active` of them when there should have been one."""
+        if self.is_resting:
+            active, self.is_resting = 0, False
         self.skipped += active
         self.inactive += until - self.passed - active
         self.passed = until
@@ -56,6 +63,25 @@ class Schedule:
         self._questions = tuple(questions)
         self._asked: dict[str, tuple[Question, ...]] = {}  # source -> its questions
         self._accounts: dict[tuple[str, str], _Account] = {}  # (question id, source)
+        self._sources: set[str] = set()  # of which there was a frame
+
+    def replace(self, questions: Sequence[Question]) -> None:
+        """Ask these from the next frame on; those that are the same go on with their accounts."""
+        before = {question.id: question for question in self._questions}
+        self._questions, self._asked = tuple(questions), {}
+        after = {question.id: question for question in questions}
+        for key in [key for key in self._accounts if key[0] not in after]:
+            del self._accounts[key]
+        for question in questions:
+            old = before.get(question.id)
+            if old == question:
+                continue
+            same = old is not None and replace(old, is_paused=question.is_paused) == question
+            for source in self._sources:
+                if same:
+                    self._account(question.id, source).is_resting = True
+                else:
+                    self._accounts[question.id, source] = _Account(is_resting=True)
 
     def due(self, frame: Frame) -> tuple[Due, ...]:
         """The questions that come due on `frame`, in their given order.
@@ -64,6 +90,7 @@ class Schedule:
         source before it makes nothing due.
         """
         found = []
+        self._sources.add(frame.source)
         for question in self._of(frame.source):
             account = self._account(question.id, frame.source)
             tick = frame.t_ns // question.every_ns
@@ -108,7 +135,9 @@ class Schedule:
 
 
 def _is_active(question: Question, frame: Frame) -> bool:
-    """Whether the frame lies in the question's hours."""
+    """Whether it is to be asked: not paused, and the frame lies in its hours."""
+    if question.is_paused:
+        return False
     return question.when is None or frame.wall is None or _within(question.when, frame.wall)
 
 
@@ -122,7 +151,7 @@ def _active_ticks(question: Question, frame: Frame, first: int, until: int) -> i
 
     By arithmetic over stretches: a year's outage is as quick as a second's, but for a step for each of its days.
     """
-    if first >= until:
+    if first >= until or question.is_paused:
         return 0
     every = question.every_ns
     spans: Iterable[_Span] = [(first * every, until * every)]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamqa.answers import prompt_for, read_answer
 from streamqa.engine import gate
 from streamqa.engine.batching import Work
+from streamqa.engine.evidence import is_worth_keeping
 from streamqa.engine.gate import Seen
 from streamqa.engine.views import View, Views
 from streamqa.engine.window import Window
 from streamqa.metrics import Metrics
 from streamqa.records import Answer
 from streamqa.types import Due, Frame, Generation, Prompt, Question, Reading, Request, State, Value, Zone
+
+if TYPE_CHECKING:
+    from streamqa.types import Image
 
 TOO_OLD = Reading(value=None, confidence=None, state="stale", reason="too_old")
 
@@ -31,10 +35,25 @@ def is_stale(frame: Frame, question: Question, now_ns: int) -> bool:
     return now_ns - frame.received_ns + frame.delay_ns > question.age_limit_ns
 
 
+@dataclass(slots=True, eq=False)
+class _Track:
+    """What is remembered of one (question, source)."""
+
+    window: Window
+    chance: random.Random  # of audits; one for each track, so that no other source changes what it draws
+    previous: tuple[Value, State] | None = None
+    said: str = ""  # the newest generated text: in a quiet scene the next one is the same
+    seen: Seen | None = None  # the last real answer, where it may be reused
+    asked: int = 0  # times that it is in the model now
+    kept_ns: int | None = None  # stream time of the last picture that was kept as evidence
+    is_over: bool = False  # the question was removed or changed: what is still in the model has no reader
+
+
 class Plan(NamedTuple):
     """How a due question will be answered."""
 
     due: Due
+    track: _Track
     prompt: Prompt | None = None  # what the model is asked; None: `seen` is reused, or the frame is too old
     seen: Seen | None = None  # the answer that is reused, or that an audit is held against
 
@@ -67,27 +86,36 @@ class Stamps(NamedTuple):
     model: str
 
 
-@dataclass(slots=True, eq=False)
-class _Track:
-    """What is remembered of one (question, source)."""
-
-    window: Window
-    chance: random.Random  # of audits; one for each track, so that no other source changes what it draws
-    previous: tuple[Value, State] | None = None
-    said: str = ""  # the newest generated text: in a quiet scene the next one is the same
-    seen: Seen | None = None  # the last real answer, where it may be reused
-    asked: int = 0  # times that it is in the model now
-
-
 class Tracks:
     """Plans and reads. Whoever plans jobs reads them in the same order: a window's time never goes back."""
 
-    def __init__(self, questions: Sequence[Question], metrics: Metrics, seed: int) -> None:
+    def __init__(
+        self, questions: Sequence[Question], metrics: Metrics, seed: int, keep_evidence: bool = False
+    ) -> None:
+        """`keep_evidence`: answers carry their picture where it is worth keeping."""
+        self._questions = {question.id: question for question in questions}
         self._prompts = {question.id: prompt_for(question) for question in questions}
         self._tracks: dict[tuple[str, str], _Track] = {}  # (question id, source)
         self._views = Views()
         self._metrics = metrics
         self._seed = seed
+        self._keep_evidence = keep_evidence
+
+    def replace(self, questions: Sequence[Question]) -> None:
+        """Plan these from now on. Of what is gone or changed nothing is read any more; a pause is no change."""
+        before, self._questions = self._questions, {question.id: question for question in questions}
+        self._prompts = {question.id: prompt_for(question) for question in questions}
+        for (name, source), track in list(self._tracks.items()):
+            old, new = before.get(name), self._questions.get(name)
+            if old is None or new is None or replace(old, is_paused=new.is_paused) != new:
+                track.is_over = True
+                del self._tracks[name, source]
+
+    def forget(self, source: str) -> None:
+        """Free what is remembered of a source that was removed; what is still in the model is read."""
+        for key in [key for key in self._tracks if key[1] == source]:
+            del self._tracks[key]
+        self._views.forget(source)
 
     def work(self, frame: Frame, questions: Sequence[Question], now_ns: int) -> Work:
         """What `questions` would ask of the model about `frame` at `now_ns`; the gate may spare some of it."""
@@ -105,38 +133,37 @@ class Tracks:
         return Job(frame, plans, views, asked)
 
     def read(self, job: Job, said: Sequence[Sequence[Generation]], stamps: Stamps) -> list[Answer]:
-        """The answers to a planned job, in the order of its plans.
+        """The answers to a planned job, in the order of its plans; none for a question that is over by now.
 
         `said` holds, for each of the job's requests, a generation for each of its prompts.
         """
         generations = {zone: iter(these) for zone, these in zip(job.asked, said, strict=True)}
-        return [self._read(job, plan, generations, stamps) for plan in job.plans]
+        answers = []
+        for plan in job.plans:
+            generation = None if plan.prompt is None else next(generations[plan.due.question.zone])
+            if not plan.track.is_over:
+                answers.append(self._read(job, plan, generation, stamps))
+        return answers
 
     def _plan(self, frame: Frame, due: Due, view: View, now_ns: int) -> Plan:
         question, track = due.question, self._track(due.question, frame.source)
         if is_stale(frame, question, now_ns):
-            return Plan(due)
+            return Plan(due, track)
         seen: Seen | None = None
         # While it is in the model, what it will say is not known, and an older answer is not its last one.
         if question.gate is not None and not track.asked:
             verdict = gate.verdict(question.gate, track.seen, view.thumbnail, frame.t_ns, track.chance)
             if verdict == "reuse":
-                return Plan(due, None, track.seen)
+                return Plan(due, track, None, track.seen)
             seen = track.seen if verdict == "audit" else None
         track.asked += 1
         prompt = self._prompts[question.id]
         draft = "" if prompt.options else track.said
-        return Plan(due, replace(prompt, draft=draft) if draft else prompt, seen)
+        return Plan(due, track, replace(prompt, draft=draft) if draft else prompt, seen)
 
-    def _read(
-        self,
-        job: Job,
-        plan: Plan,
-        generations: Mapping[Zone | None, Iterator[Generation]],
-        stamps: Stamps,
-    ) -> Answer:
-        if plan.prompt is not None:
-            return self._asked(job, plan, next(generations[plan.due.question.zone]), stamps)
+    def _read(self, job: Job, plan: Plan, generation: Generation | None, stamps: Stamps) -> Answer:
+        if generation is not None:
+            return self._asked(job, plan, generation, stamps)
         return (
             self._too_old(job, plan, stamps)
             if plan.seen is None
@@ -145,7 +172,7 @@ class Tracks:
 
     def _asked(self, job: Job, plan: Plan, generation: Generation, stamps: Stamps) -> Answer:
         question, frame = plan.due.question, job.frame
-        track, view = self._track(question, frame.source), job.views[question.zone]
+        track, view = plan.track, job.views[question.zone]
         track.asked -= 1
         track.said = generation.text
         reading = read_answer(question, view.in_frame(generation))
@@ -155,21 +182,21 @@ class Tracks:
                 self._metrics.gate_disagreements.labels(frame.source, question.id).inc()
         reusable = reading.state == "ok" and question.gate is not None
         track.seen = Seen(frame.t_ns, view.thumbnail, reading) if reusable else None
-        return self._answer(frame, plan.due, reading, stamps)
+        return self._answer(job, plan, reading, stamps)
 
     def _reused(self, job: Job, plan: Plan, seen: Seen, stamps: Stamps) -> Answer:
         self._metrics.answers_reused.labels(job.frame.source, plan.due.question.id).inc()
-        answer = self._answer(job.frame, plan.due, seen.reading, stamps)
+        answer = self._answer(job, plan, seen.reading, stamps)
         return replace(answer, reused=True, model_ms=0.0)
 
     def _too_old(self, job: Job, plan: Plan, stamps: Stamps) -> Answer:
         # As an unsure answer: what was said before it is not the last that is known any more.
-        self._track(plan.due.question, job.frame.source).seen = None
-        return replace(self._answer(job.frame, plan.due, TOO_OLD, stamps), model_ms=0.0)
+        plan.track.seen = None
+        return replace(self._answer(job, plan, TOO_OLD, stamps), model_ms=0.0)
 
-    def _answer(self, frame: Frame, due: Due, reading: Reading, stamps: Stamps) -> Answer:
+    def _answer(self, job: Job, plan: Plan, reading: Reading, stamps: Stamps) -> Answer:
+        frame, due, track = job.frame, plan.due, plan.track
         question = due.question
-        track = self._track(question, frame.source)
         decision = track.window.add(frame.t_ns, reading)
         now = (decision.value, decision.state)
         changed, track.previous = now != track.previous, now
@@ -194,7 +221,14 @@ class Tracks:
             model_ms=(stamps.answered_ns - stamps.asked_ns) / 1e6,
             total_ms=(stamps.answered_ns - frame.received_ns) / 1e6,
             model=stamps.model,
+            picture=self._evidence(job.views[question.zone], track, frame.t_ns, changed),
         )
+
+    def _evidence(self, view: View, track: _Track, t_ns: int, changed: bool) -> Image | None:
+        if not (self._keep_evidence and is_worth_keeping(changed, t_ns, track.kept_ns)):
+            return None
+        track.kept_ns = t_ns
+        return view.image
 
     def _track(self, question: Question, source: str) -> _Track:
         key = (question.id, source)

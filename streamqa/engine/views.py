@@ -69,6 +69,11 @@ class Views:
         """The part of `frame` that lies in `zone`; all of it where there is none."""
         return View(frame, self._look(frame, zone))
 
+    def forget(self, source: str) -> None:
+        """Free what is remembered of a source."""
+        for key in [key for key in self._looks if key[0] == source]:
+            del self._looks[key]
+
     def work(self, frame: Frame, questions: Iterable[Question]) -> Work:
         """What it takes to ask `questions` of `frame`; known before anything is cut out."""
         height, width, _ = frame.image.shape

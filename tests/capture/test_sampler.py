@@ -59,3 +59,17 @@ def test_a_frame_on_the_grid_counts_for_the_new_tick() -> None:
 def test_a_period_must_be_positive(every: list[int]) -> None:
     with pytest.raises(ValueError, match="positive"):
         Sampler(every)
+
+
+def test_new_periods_keep_the_next_frame_and_then_their_own() -> None:
+    sampler = Sampler([10])
+    assert [t for t in range(25) if sampler.keep(t)] == [0, 10, 20]
+    sampler.set_periods([10])  # the same: nothing happens
+    assert not sampler.keep(25)
+    sampler.set_periods([4])
+    assert sampler.wanted_ns == 0
+    assert [t for t in range(26, 40) if sampler.keep(t)] == [26, 28, 32, 36]
+    sampler.set_periods([])
+    assert [t for t in range(40, 60) if sampler.keep(t)] == [40]
+    with pytest.raises(ValueError, match="positive"):
+        sampler.set_periods([0])
