@@ -57,11 +57,6 @@ class Noted:
     def asked(self) -> Noted:
         return self
 
-    @property
-    def asked(self) -> Noted:
-        """It is asked by itself."""
-        return self
-
     def _note(self, call: str) -> None:
         if self.fails is not None:
             raise self.fails
