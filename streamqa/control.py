@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from streamqa.answers import check_question
+from streamqa.capture.reach import Reach
 from streamqa.capture.source import SourceSpec, redact
 from streamqa.capture.sources import SourceInfo
 from streamqa.errors import ConfigError, NotThere, StreamQAError, TakenId
@@ -63,10 +64,16 @@ class LineControl:
     told of; after the file took its place the change stands, and at worst its record is missing.
     """
 
-    def __init__(self, store: Store, allowed: Callable[[SourceConfig], None]) -> None:
-        """`allowed` raises NotAllowed for a source that may not be added over the network."""
+    def __init__(
+        self, store: Store, allowed: Callable[[SourceConfig], None], reach: Reach | None = None
+    ) -> None:
+        """`allowed` raises NotAllowed for a source that may not be added over the network.
+
+        `reach`: where such sources may lead; None: to public addresses.
+        """
         self._store = store
         self._allowed = allowed
+        self._reach = reach
         self._changing = threading.Lock()  # one change at a time, so that line, file and records agree
         self._line: Line | None = None
         self._record: Callable[[Sequence[Record]], None] = lambda records: None
@@ -138,7 +145,7 @@ class LineControl:
                 raise ConfigError(f"source {name!r}: there are {MOST_SOURCES} already; remove one first")
             _refuse_hidden(name, settings)
             self._allowed(settings)
-            self._change_source(name, Entry(settings), "added", by)
+            self._change_source(name, Entry(_guarded(settings, True)), "added", by)
 
     def change_source(self, name: str, settings: SourceConfig, by: str) -> None:
         """Watch this in its place. Its URL may be given as it is told, with `***` for its password: then it stays."""
@@ -149,6 +156,9 @@ class LineControl:
             if settings.url != entry.settings.url:
                 _refuse_hidden(name, settings)
                 self._allowed(settings)
+            # Whoever is on the network cannot lift the guard, nor is one put before what the configuration trusts.
+            guarded = settings.url != entry.settings.url or entry.settings.guarded
+            settings = _guarded(settings, guarded)
             self._change_source(name, replace(entry, settings=settings), "changed", by)
 
     def pause_source(self, name: str, by: str) -> None:
@@ -227,8 +237,8 @@ class LineControl:
             return
         self._carry_out(
             replace(standing, sources=_with(standing.sources, name, after)),
-            lambda: _move_source(line, name, before, after),
-            lambda: _move_source(line, name, after, before),
+            lambda: _move_source(line, name, before, after, self._reach),
+            lambda: _move_source(line, name, after, before, self._reach),
         )
         self._tell(Change("source", name, action, by, utc_now(), _public(after)))
 
@@ -269,16 +279,25 @@ def _move_question(
         line.asked.resume_question(name)
 
 
+def _guarded(settings: SourceConfig, guarded: bool) -> SourceConfig:
+    guarded = guarded and "://" in settings.url  # nothing else leads anywhere
+    return settings if settings.guarded == guarded else settings.model_copy(update={"guarded": guarded})
+
+
 def _move_source(
-    line: Line, name: str, before: Entry[SourceConfig] | None, after: Entry[SourceConfig] | None
+    line: Line,
+    name: str,
+    before: Entry[SourceConfig] | None,
+    after: Entry[SourceConfig] | None,
+    reach: Reach | None,
 ) -> None:
     if after is None:
         line.remove_source(name)
         return
     if before is None:
-        line.add_source(source_spec(name, after.settings))
+        line.add_source(source_spec(name, after.settings, reach))
     elif before.settings != after.settings:
-        line.change_source(source_spec(name, after.settings))
+        line.change_source(source_spec(name, after.settings, reach))
     was_paused = before is not None and before.is_paused
     if after.is_paused and not was_paused:
         line.pause_source(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ HOW_TO_MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32
 
 _SHORTEST_TOKEN, _LONGEST_TOKEN = 16, 512
 _TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._~+/-]+={0,2}")  # what an Authorization header can carry
+_HOST = re.compile(r"(\*\.)?(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 _DAY_NS = 86_400_000_000_000
 _SIZE_PATTERN = r"^(off|\d+(\.\d+)?\s*(MB|GB|TB))$"
 _Path = Annotated[str, Field(min_length=1)]
@@ -62,6 +63,15 @@ class ReachConfig(Strict):
         max_length=256,
         description="names (*.cam.lan) and networks (10.0.0.0/8) that are allowed though they are private",
     )
+
+    @model_validator(mode="after")
+    def _hosts_can_be_read(self) -> ReachConfig:
+        for host in self.hosts:
+            if not (_HOST.fullmatch(host) or _is_network(host)):
+                raise ValueError(
+                    f"host {host!r}: write a name (door.lan, *.cam.lan) or a network (10.0.0.0/8)"
+                )
+        return self
 
 
 class ServeConfig(Strict):
@@ -110,6 +120,14 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def token_problem(token: str) -> str | None:

@@ -202,6 +202,11 @@ class SourceConfig(_Short):
     interval: IntervalNs = Field(
         1_000_000_000, description="folders of images: stream time from one image to the next"
     )
+    guarded: bool = Field(
+        False,
+        description="reach public addresses and those of serve.add.hosts only, whatever its server says; "
+        "always so for sources that are added over the network",
+    )
     recent: OrOffNs = Field(
         60_000_000_000, description="live: how far back a single question may look (`ask_once`); or off"
     )

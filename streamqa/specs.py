@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streamqa.capture.reach import Reach, reach_of
 from streamqa.capture.source import SourceSpec, kind_of
 from streamqa.errors import ConfigError
+from streamqa.service_settings import ReachConfig
 from streamqa.settings import SourceConfig
 from streamqa.types import NS_PER_S
 
 
-def source_specs(sources: Mapping[str, SourceConfig]) -> tuple[SourceSpec, ...]:
-    """The sources of a configuration as capture knows them.
+def source_specs(sources: Mapping[str, SourceConfig], reach: Reach | None = None) -> tuple[SourceSpec, ...]:
+    """The sources of a configuration as capture knows them; `reach`: of those that are guarded.
 
     Raises:
         ConfigError: a URL is of no known kind.
     """
-    return tuple(source_spec(name, item) for name, item in sources.items())
+    return tuple(source_spec(name, item, reach) for name, item in sources.items())
 
 
-def source_spec(name: str, item: SourceConfig) -> SourceSpec:
-    """A source of a configuration as capture knows it.
+def source_spec(name: str, item: SourceConfig, reach: Reach | None = None) -> SourceSpec:
+    """A source of a configuration as capture knows it; `reach`: None stands for public addresses only.
 
     Raises:
         ConfigError: its URL is of no known kind.
@@ -51,4 +53,5 @@ def source_spec(name: str, item: SourceConfig) -> SourceSpec:
         watch=item.watch,
         interval_ns=item.interval,
         recent_s=item.recent / NS_PER_S,
+        reach=(reach or reach_of(ReachConfig())) if item.guarded else None,
     )

@@ -66,13 +66,13 @@ def test_records_and_descriptions_hold_no_password_and_the_file_is_private(site:
     site.control.add_source("door", DOOR, "local")
     (record,) = site.records
     assert isinstance(record, Change)
-    assert record.settings == {"url": "rtsp://***@10.0.0.9/1"}
+    assert record.settings == {"url": "rtsp://***@10.0.0.9/1", "guarded": True}
     described = json.dumps(site.control.describe())
     assert "secret" not in described
     assert "hunter2" not in described
     assert site.path.stat().st_mode & 0o777 == 0o600
     site.start()  # where it must be, or the camera would be lost with the restart
-    assert site.store.standing.watched()["door"] == DOOR
+    assert site.store.standing.watched()["door"] == DOOR.model_copy(update={"guarded": True})
 
 
 def test_what_is_described_is_what_was_given_and_how_it_is(site: ControlSite) -> None:
@@ -106,6 +106,22 @@ def test_an_address_as_it_is_told_keeps_its_password(site: ControlSite) -> None:
         site.control.add_source("new", SourceConfig(url="rtsp://***@10.0.0.7/2"), "local")
     with pytest.raises(ConfigError, match="never told"):
         site.control.change_source("yard", SourceConfig(url="rtsp://***@10.0.0.7/2"), "local")
+
+
+def test_what_is_added_over_the_network_stays_guarded_and_what_is_configured_is_not(
+    site: ControlSite,
+) -> None:
+    def guarded(name: str) -> bool:
+        return site.store.standing.sources[name].settings.guarded
+
+    site.control.add_source("door", DOOR.model_copy(update={"guarded": False}), "local")
+    site.control.change_source("door", DOOR.model_copy(update={"guarded": False, "priority": 3}), "local")
+    site.control.change_source("gate", SourceConfig(url="rtsp://***@10.0.0.7/1", priority=3), "local")
+    assert (guarded("door"), guarded("gate")) == (True, False)
+    site.control.change_source("gate", DOOR, "local")  # another camera in its place
+    assert guarded("gate")
+    site.start()
+    assert (guarded("door"), guarded("gate")) == (True, True)
 
 
 def test_what_changes_nothing_leaves_no_trace(site: ControlSite) -> None:

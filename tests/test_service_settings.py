@@ -79,3 +79,17 @@ def test_a_token_has_one_secret_and_a_name_of_its_own() -> None:
 
 def test_a_token_is_not_shown_by_repr() -> None:
     assert GOOD not in repr(ServeConfig.model_validate({"tokens": [{"name": "a", "token": GOOD}]}))
+
+
+@pytest.mark.parametrize(
+    "host", ["http://10.0.0.7", "10.0.0.0/40", "300.1.1.1", "a b", "*", "*.", "cam*.lan", "a..b"]
+)
+def test_hosts_that_are_neither_name_nor_network(host: str) -> None:
+    assert "write a name" in refusal(add={"hosts": [host]})
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.0/8", "10.0.0.7", "10.0.0.7/8", "fd12::/64", "::1", "door.lan", "*.cam.lan", "nvr"]
+)
+def test_hosts_that_can_be_allowed(host: str) -> None:
+    assert ServeConfig.model_validate({"add": {"hosts": [host]}}).add.hosts == [host]

@@ -1,8 +1,12 @@
+from ipaddress import ip_address
+
 import pytest
 
+from streamqa.capture.reach import reach_of
 from streamqa.capture.source import SourceSpec
 from streamqa.errors import ConfigError
 from streamqa.hours import parse_hours
+from streamqa.service_settings import ReachConfig
 from streamqa.settings import SourceConfig
 from streamqa.specs import source_spec, source_specs
 from streamqa.types import Box
@@ -37,3 +41,13 @@ def test_an_address_of_no_known_kind_names_its_source_and_hides_its_password() -
     with pytest.raises(ConfigError, match=r"sources\.gate: .*gopher://\*\*\*@h") as caught:
         source_spec("gate", SourceConfig(url="gopher://viewer:hunter2@h/1"))
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_guarded_source_reaches_public_addresses_and_what_is_configured() -> None:
+    url = "http://127.0.0.1/x"
+    assert source_spec("a", SourceConfig(url=url)).reach is None
+    usual = source_spec("a", SourceConfig(url=url, guarded=True)).reach
+    assert usual is not None
+    assert not usual.allows(ip_address("127.0.0.1"))
+    here = reach_of(ReachConfig(hosts=["127.0.0.1"]))
+    assert source_specs({"a": SourceConfig(url=url, guarded=True)}, here)[0].reach is here

@@ -111,6 +111,7 @@ class Link:
     transport: str = "tcp"  # of RTSP: "tcp" or "udp"
     tls_verify: bool = True
     live: bool = True  # False: a recording, for which the frame rate is waited for
+    proxy: str = ""  # of http and https
 
     def options(self, url: str) -> dict[str, str]:
         """FFmpeg's options for `url`; empty for a path."""
@@ -123,6 +124,8 @@ class Link:
             options |= protocol.options
         if protocol.whitelist == _RTSP:
             options["rtsp_transport"] = self.transport
+        if protocol.whitelist == _WEB and self.proxy:
+            options["http_proxy"] = self.proxy
         if protocol.tls:
             options |= self._tls()
         return options

@@ -14,6 +14,7 @@ from streamqa.errors import ConfigError
 from streamqa.types import NS_PER_S, Box, Clock, Detail, Zone
 
 if TYPE_CHECKING:
+    from streamqa.capture.reach import Reach
     from streamqa.hours import Hours
     from streamqa.types import Image
 
@@ -43,6 +44,7 @@ class SourceSpec:
     watch: bool = False  # folders: wait for new files for ever
     interval_ns: int = NS_PER_S  # folders of images: stream time from one to the next
     recent_s: float = 0.0  # live: how far back single questions may look; 0: the newest frame only
+    reach: Reach | None = None  # where it may lead, whatever its server says; None: anywhere
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,8 @@ from streamqa.capture.hardware import Hardware, choose
 from streamqa.capture.images import Images
 from streamqa.capture.links import Link
 from streamqa.capture.live_pictures import LivePictures
+from streamqa.capture.passage import Passage
+from streamqa.capture.reach import Reach
 from streamqa.capture.source import Picture, SourceFacts, redact
 from streamqa.capture.stamping import Stamping
 from streamqa.errors import SourceError, SourceUnavailable
@@ -36,6 +38,7 @@ class StreamSource:
         transport: str = "tcp",
         tls_verify: bool = True,
         hwaccel: str = "off",
+        reach: Reach | None = None,
     ) -> None:
         """`timeout_s`: without data for so long, the connection is given up.
 
@@ -43,7 +46,9 @@ class StreamSource:
         """
         self._url = url
         self._name = redact(url)
-        self._link = Link(timeout_s, transport, tls_verify)
+        # Guarded: no UDP, for which a camera may name any address.
+        self._link = Link(timeout_s, transport if reach is None else "tcp", tls_verify)
+        self._passage = Passage(reach, timeout_s)
         self._hwaccel = hwaccel
         self._hardware = Hardware()
         self._rtsp = url.lower().startswith("rtsp")
@@ -129,10 +134,15 @@ class StreamSource:
         if self._container is not None:
             self._container.close()
             self._container = None
+        self._passage.close()
 
     def _connect(self, hardware: Hardware) -> None:
         self.close()
-        self._container, stream = open_input(self._url, self._name, link=self._link, hwaccel=hardware.accel)
+        link = replace(self._link, proxy=self._passage.open(self._url, self._name))
+        try:
+            self._container, stream = open_input(self._url, self._name, link=link, hwaccel=hardware.accel)
+        except SourceError as error:
+            raise self._passage.why(error, self._name) from None
         context = stream.codec_context
         self._hardware = hardware.after_open(context.name, context.is_hwaccel)
         self._given = False
@@ -147,6 +157,6 @@ class StreamSource:
     def _ending(self, pictures: LivePictures) -> SourceError:
         error = pictures.read_error
         if error is not None:
-            return explain(error, self._name, self._link.timeout_s)
+            return self._passage.why(explain(error, self._name, self._link.timeout_s), self._name)
         # FFmpeg ends a stream without error when the server dies: measured for TCP and UDP.
-        return SourceUnavailable(f"{self._name}: the stream ended")
+        return self._passage.why(SourceUnavailable(f"{self._name}: the stream ended"), self._name)

@@ -19,6 +19,8 @@ from streamqa.capture.hardware import Hardware, choose
 from streamqa.capture.images import Images
 from streamqa.capture.links import Link, silence_s
 from streamqa.capture.pace import Realtime
+from streamqa.capture.passage import Passage
+from streamqa.capture.reach import Reach
 from streamqa.capture.source import Picture, Source, SourceFacts, SourceSpec, redact
 from streamqa.capture.stream import TIMEOUT_S, StreamSource
 from streamqa.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
@@ -43,8 +45,9 @@ def make(spec: SourceSpec) -> Source:
             transport=spec.transport,
             tls_verify=spec.tls_verify,
             hwaccel=spec.hwaccel,
+            reach=spec.reach,
         )
-    recording = FileSource(spec.url, tls_verify=spec.tls_verify, hwaccel=spec.hwaccel)
+    recording = FileSource(spec.url, tls_verify=spec.tls_verify, hwaccel=spec.hwaccel, reach=spec.reach)
     return Realtime(recording, loop=spec.loop) if spec.pace == "realtime" else recording
 
 
@@ -53,12 +56,15 @@ class FileSource:
 
     is_live = False
 
-    def __init__(self, url: str, *, tls_verify: bool = True, hwaccel: str = "off") -> None:
+    def __init__(
+        self, url: str, *, tls_verify: bool = True, hwaccel: str = "off", reach: Reach | None = None
+    ) -> None:
         """`url`: a path, or an http URL of a file; the others are as in `SourceSpec`."""
         self._url = url
         self._hwaccel = hwaccel
         self._hardware = Hardware()
         self._link = Link(TIMEOUT_S, tls_verify=tls_verify, live=False)
+        self._passage = Passage(reach, TIMEOUT_S)
         self._name = redact(url)
         self._container: InputContainer | None = None
         self._pictures: RecordedPictures | None = None
@@ -75,7 +81,7 @@ class FileSource:
         self.close()
         hardware = choose(self._hwaccel)
         if "://" in self._url:
-            opened = open_input(self._url, self._name, link=self._link, hwaccel=hardware.accel)
+            opened = self._open_link(hardware.accel)
         else:
             _check_file(self._url, self._name)
             opened = _open_file(self._url, self._name, hardware.accel)
@@ -138,6 +144,14 @@ class FileSource:
         if self._container is not None:
             self._container.close()
             self._container = None
+        self._passage.close()
+
+    def _open_link(self, hwaccel: HWAccel | None) -> tuple[InputContainer, VideoStream]:
+        link = replace(self._link, proxy=self._passage.open(self._url, self._name))
+        try:
+            return open_input(self._url, self._name, link=link, hwaccel=hwaccel)
+        except SourceError as error:
+            raise self._passage.why(error, self._name) from None
 
     def _ending(self, pictures: RecordedPictures) -> SourceError:
         if pictures.is_fruitless:

@@ -28,13 +28,14 @@ def command(
     Exits 2 when the file is wrong, 3 when a source fails.
     """
     from streamqa.capture.probe import probe_all
+    from streamqa.capture.reach import reach_of
     from streamqa.config import load_config
     from streamqa.model.base import find_backend
     from streamqa.specs import source_specs
 
     loaded = load_config(config)
     find_backend(loaded.model.name)
-    specs = source_specs(loaded.sources)
+    specs = source_specs(loaded.sources, reach_of(loaded.serve.add))
     counts = f"sources: {len(specs)}, questions: {len(loaded.questions)}"
     summary = f"{config}: {counts}, model: {loaded.model.name}"
     typer.echo(summary, err=as_json)

@@ -54,13 +54,14 @@ def serve(
         ConfigError: the port is taken, or a source or the log is wrong.
         ModelError: the model cannot be loaded.
     """
+    from streamqa.capture.reach import reach_of
     from streamqa.metrics import Metrics
     from streamqa.model.health import Health
     from streamqa.model.pool import start_model
     from streamqa.sinks.log import AnswerLog
     from streamqa.specs import source_specs
 
-    specs = source_specs(config.sources)
+    specs = source_specs(config.sources, reach_of(config.serve.add))
     stop, metrics = threading.Event(), Metrics()
     health = Health(metrics)
     with (

@@ -56,7 +56,10 @@ def test_a_question_from_its_beginning_to_its_end(http: httpx2.Client, line: Con
 
 def test_a_source_from_its_beginning_to_its_end(http: httpx2.Client, line: ControlSite) -> None:
     added = http.post("/api/sources", json={"id": "door", "settings": DOOR})
-    assert (added.status_code, added.json()["settings"]) == (201, {"url": "rtsp://***@10.0.0.9/1"})
+    assert (added.status_code, added.json()["settings"]) == (
+        201,
+        {"url": "rtsp://***@10.0.0.9/1", "guarded": True},
+    )
     assert added.json()["state"] == "live"
     short = http.put("/api/sources/yard", json="x.mp4")
     assert (short.status_code, short.json()["settings"]) == (200, {"url": "x.mp4"})
