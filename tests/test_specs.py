@@ -19,7 +19,7 @@ def test_every_setting_of_a_source_reaches_capture() -> None:
             "b": SourceConfig(url="b.mp4", pace="realtime", loop=True, priority=3, detail="fast"),
         }
     )
-    assert a == SourceSpec("a", "a.mp4", frozen_after_s=None)
+    assert a == SourceSpec("a", "a.mp4", frozen_after_s=None, recent_s=60)
     assert (b.pace, b.loop, b.priority, b.detail) == ("realtime", True, 3, "fast")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import Any
 
 import pytest
@@ -116,7 +116,14 @@ def test_names_without_address_and_resolvers_that_hang(monkeypatch: pytest.Monke
         check_url(USUAL, "http://nohost.invalid/")
     with pytest.raises(NotAllowed):  # known to some systems
         check_url(USUAL, "http://localhost./")
+    hold = threading.Event()
+
+    def hanging(*_: Any, **__: Any) -> list[Any]:
+        hold.wait(10)
+        return []
+
     monkeypatch.setattr(resolve, "RESOLVE_S", 0.05)
-    monkeypatch.setattr("streamqa.capture.resolve.socket.getaddrinfo", lambda *_, **__: time.sleep(1))
+    monkeypatch.setattr("streamqa.capture.resolve.socket.getaddrinfo", hanging)
     with pytest.raises(NotAllowed, match="no address is known"):
         check_url(USUAL, "http://slow.example/")
+    hold.set()
