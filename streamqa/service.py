@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from streamqa.control import LineControl
 from streamqa.errors import StreamQAError
 from streamqa.pipeline import Parts, Pipeline
 from streamqa.server.context import ServerContext
@@ -63,12 +64,14 @@ async def run_service(
     door: Door,
     stop: threading.Event,
     *,
+    control: LineControl | None = None,
     for_s: float | None = None,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve at `door` and run the line until `stop` is set, or for `for_s` seconds.
 
-    `on_ready` gets the page's address once subscribers can connect; then the first frame is read.
+    `control` changes the line while it runs; `parts` watch and ask what its store says. `on_ready` gets the page's
+    address once subscribers can connect; then the first frame is read.
 
     Raises:
         ModelError: the model could not answer a question, whatever the picture; nothing was started.
@@ -77,14 +80,17 @@ async def run_service(
     loop = asyncio.get_running_loop()
     sink = LoopSink(loop)
     pipeline = Pipeline(replace(parts, sinks=(*parts.sinks, sink)), stays=True)
+    if control is not None:
+        control.attach(pipeline, pipeline.record)
     context = ServerContext(
         log=parts.log,
         metrics=parts.metrics,
         sources=pipeline.sources,
-        questions=lambda: parts.questions,
+        questions=pipeline.asked.questions,
         model=lambda: parts.model.info,
         latest=pipeline.latest,
         ready=pipeline.trouble,
+        control=control,
     )
     server = Server(context, door)
     sink.attach(server.broadcaster.publish)

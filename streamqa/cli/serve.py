@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from streamqa.service_settings import ServeConfig
     from streamqa.settings import ModelConfig
     from streamqa.sinks.base import Sink
+    from streamqa.standing import Store
 
 
 def command(
@@ -30,14 +32,24 @@ def command(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Serve here, whatever the file says")
     ] = None,
+    save: Annotated[
+        bool,
+        typer.Option("--save", help="Write changes made over the network into the file, not beside the log"),
+    ] = False,
 ) -> None:
-    """Run a configuration: watch its sources, answer its questions, serve subscribers, until Ctrl-C."""
+    """Run a configuration: watch its sources, answer its questions, serve subscribers, until Ctrl-C.
+
+    What is changed over the network while it runs is kept beside the log, and applied again at the next start.
+    """
     from streamqa.config import load_config
 
     loaded = load_config(config)
-    if not loaded.sources or not loaded.questions:
-        raise ConfigError(f"{config}: needs at least one source and one question")
-    serve(loaded, port=port, sinks=(StatusPrinter(sys.stderr),))
+    for section in ("sources", "questions"):
+        if (
+            not getattr(loaded, section) and section not in loaded.model_fields_set
+        ):  # `questions: {}` is meant
+            raise ConfigError(f"{config}: needs at least one source and one question")
+    serve(loaded, port=port, sinks=(StatusPrinter(sys.stderr),), save=config if save else None)
 
 
 def serve(
@@ -47,21 +59,25 @@ def serve(
     sinks: Sequence[Sink] = (),
     for_s: float | None = None,
     on_ready: Callable[[str], None] | None = None,
+    save: Path | None = None,
 ) -> None:
     """Run a configuration until a signal, or for `for_s` seconds; `on_ready` gets the page's address.
+
+    Changes are written into the file `save`, or beside the log.
 
     Raises:
         ConfigError: the port is taken, or a source or the log is wrong.
         ModelError: the model cannot be loaded.
     """
-    from streamqa.capture.reach import reach_of
+    from streamqa.capture.reach import check_source, reach_of
     from streamqa.metrics import Metrics
     from streamqa.model.health import Health
     from streamqa.model.pool import start_model
     from streamqa.sinks.log import AnswerLog
     from streamqa.specs import source_specs
 
-    specs = source_specs(config.sources, reach_of(config.serve.add))
+    reach = reach_of(config.serve.add)
+    source_specs(config.sources, reach)  # a wrong one is told before anything is loaded
     stop, metrics = threading.Event(), Metrics()
     health = Health(metrics)
     with (
@@ -70,13 +86,39 @@ def serve(
         closing(start_model(model_choice(config.model), health)) as model,
     ):
         # Only now: while the model loads in its own process, this one reads its libraries.
+        from streamqa.control import LineControl
         from streamqa.pipeline import Parts
         from streamqa.service import run_service
 
-        parts = Parts(config.standing(), specs, model, log, tuple(sinks), metrics, health)
+        store = _store(config, save)
+        specs = source_specs(store.standing.watched(), reach)
+        parts = Parts(store.standing.asked(), specs, model, log, tuple(sinks), metrics, health)
+        control = LineControl(store, partial(check_source, reach), reach)
         _ = model.info  # loaded, or the reason why not; a signal until here ends the command
         with stop_on_signal(stop):
-            asyncio.run(run_service(parts, door, stop, for_s=for_s, on_ready=on_ready or _announce))
+            asyncio.run(
+                run_service(parts, door, stop, control=control, for_s=for_s, on_ready=on_ready or _announce)
+            )
+
+
+def _store(config: Config, save: Path | None) -> Store:
+    """Where changes are kept, with what was changed before; says what that is."""
+    from streamqa.standing import ChangesFile, Unsaved, as_configured
+
+    if config.log.path == ":memory:" and save is None:
+        return Unsaved(as_configured(config))
+    if config.log.path == ":memory:":
+        raise ConfigError(
+            "--save keeps what is paused beside the log, and this log is in memory; set log.path"
+        )
+    changes = ChangesFile(Path(f"{config.log.path}.changes.json"), config)
+    for note in changes.notes:
+        print(f"streamqa: {note}", file=sys.stderr)
+    if save is None:
+        return changes
+    from streamqa.yaml_save import ConfigurationFile
+
+    return ConfigurationFile(save, config, changes)
 
 
 def _door(serve: ServeConfig, port: int | None) -> Door:

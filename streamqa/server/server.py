@@ -84,7 +84,7 @@ class Server:
             ws=cast(Any, self.broadcaster.connection),
             lifespan="off",
             log_config=None,
-            log_level="info",  # below, it writes whole URLs, in which somebody may have sent a token
+            log_level="warning",  # at debug, it writes whole URLs, in which somebody may have sent a token
             access_log=False,
             server_header=False,
             proxy_headers=False,
