@@ -69,7 +69,8 @@ def serve(
         ConfigError: the port is taken, or a source or the log is wrong.
         ModelError: the model cannot be loaded.
     """
-    from streamqa.capture.reach import check_source, reach_of
+    from streamqa.capture.reach import reach_of
+    from streamqa.capture.resolve import check_source
     from streamqa.metrics import Metrics
     from streamqa.model.health import Health
     from streamqa.model.pool import start_model

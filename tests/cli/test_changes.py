@@ -39,6 +39,8 @@ class Run:
             if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
                 break
         else:
+            self.process.wait(10)
+            self.process.stderr.close()
             raise AssertionError("".join(self.told))
         self.http = httpx2.Client(base_url=found[0], trust_env=False, timeout=20)
         # its stderr must be read on, or a full pipe would stop it
