@@ -55,6 +55,18 @@ class Metrics:
             "frame_to_answer_seconds", "Decoded frame to its answer"
         )
         self.records_logged = self._counter("records_logged", "Records made durable", [])
+        self.log_append_seconds = self._histogram("log_append_seconds", "Time to make records durable")
+        self.log_full = Gauge("streamqa_log_full", "1 while records cannot be kept", registry=self.registry)
+        self.records_not_kept = self._counter("records_not_kept", "Records delivered and not kept", [])
+        self.records_deleted = self._counter("records_deleted", "Records deleted, by retention", [])
+        self.log_bytes = Gauge("streamqa_log_bytes", "Size of the records kept", registry=self.registry)
+        self.evidence_kept = self._counter("evidence_kept", "Pictures kept as evidence", [])
+        self.evidence_failed = self._counter("evidence_failed", "Pictures that could not be written", [])
+        self.evidence_dropped = self._counter(
+            "evidence_dropped", "Pictures given up since too many waited", []
+        )
+        self.evidence_deleted = self._counter("evidence_deleted", "Pictures deleted, by retention", [])
+        self.evidence_bytes = Gauge("streamqa_evidence_bytes", "Size of all pictures", registry=self.registry)
         self.subscribers = Gauge("streamqa_subscribers", "Open websocket connections", registry=self.registry)
         self.messages_sent = self._counter("messages_sent", "Messages written to subscribers", [])
         self.messages_dropped = self._counter("messages_dropped", "Messages a slow subscriber missed", [])

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from streamqa.settings import OrOffNs, Strict
+from streamqa.sizes import parse_size
 
 TOKEN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 HOW_TO_MAKE_A_TOKEN = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -112,6 +113,12 @@ class LogConfig(Strict):
     sync: Literal["normal", "full"] = Field(
         "normal", description="normal: records survive the process; full: also a power cut"
     )
+
+    @field_validator("size", "evidence_size")
+    @classmethod
+    def _is_a_size(cls, value: str) -> str:
+        parse_size(value)
+        return value
 
 
 def is_loopback(host: str) -> bool:

@@ -26,6 +26,7 @@ FLOORS = {
     "streamqa.hours": 0,
     "streamqa.payload": 0,
     "streamqa.records": 0,
+    "streamqa.sizes": 0,
     "streamqa.service_settings": 0,
     "streamqa.settings": 0,
     "streamqa.scenes": 0,

@@ -221,6 +221,7 @@ class Tracks:
             model_ms=(stamps.answered_ns - stamps.asked_ns) / 1e6,
             total_ms=(stamps.answered_ns - frame.received_ns) / 1e6,
             model=stamps.model,
+            ask=question.ask,
             picture=self._evidence(job.views[question.zone], track, frame.t_ns, changed),
         )
 

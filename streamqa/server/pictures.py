@@ -1,14 +1,16 @@
-"""Pictures, by HTTP: the newest one of each source."""
+"""Pictures, by HTTP: the newest one of each source, and those that records are about."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi import Depends, FastAPI, HTTPException, Path, Response
+from fastapi.responses import FileResponse
 from PIL import Image as Pictures
 
 from streamqa.server.context import ServerContext
+from streamqa.server.protocol import MAX_SEQ
 from streamqa.server.visitor import need
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ _JPEG_QUALITY = 80
 
 
 def add_pictures(app: FastAPI, context: ServerContext) -> None:
-    """`/sources/{source}/latest.jpg`."""
+    """`/sources/{source}/latest.jpg` and `/frames/{seq}.jpg`."""
     encoded: dict[str, tuple[Image, bytes]] = {}  # the last picture of each source, for many viewers
 
     @app.get("/sources/{source}/latest.jpg", response_class=Response, dependencies=[Depends(need("read"))])
@@ -34,6 +36,16 @@ def add_pictures(app: FastAPI, context: ServerContext) -> None:
         if known is None or known[0] is not image:
             known = encoded[source] = image, _jpeg(image)
         return Response(known[1], media_type="image/jpeg")
+
+    @app.get("/frames/{seq}.jpg", response_class=FileResponse, dependencies=[Depends(need("read"))])
+    def evidence(seq: Annotated[int, Path(ge=1, le=MAX_SEQ)]) -> FileResponse:
+        """The picture that a record is about, as the model saw it."""
+        path = context.evidence(seq)
+        if path is None:
+            raise HTTPException(404, "no picture of that record is kept")
+        # Asked again each time: where another log took this one's place, numbers begin anew.
+        headers = {"cache-control": "private, no-cache"}
+        return FileResponse(path, media_type="image/jpeg", headers=headers)
 
 
 def _jpeg(image: Image) -> bytes:

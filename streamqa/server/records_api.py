@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI
 from fastapi import Query as Parameter
+from pydantic import AwareDatetime
 
 from streamqa.server.context import ServerContext
 from streamqa.server.messages import about, wall
@@ -16,6 +19,28 @@ from streamqa.types import utc_now
 from streamqa.version import __version__
 
 _Names = Annotated[list[str] | None, Parameter(max_length=1000)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What else can be asked of records."""
+
+    q: Annotated[str | None, Parameter(max_length=200)] = None
+    since: Annotated[
+        AwareDatetime | None, Parameter(alias="from", description="ISO 8601 with a time zone")
+    ] = None
+    until: Annotated[AwareDatetime | None, Parameter(alias="to", description="ISO 8601 with a time zone")] = (
+        None
+    )
+    changed_only: bool = False
+    order: Literal["oldest", "newest"] = "oldest"
+
+
+_NOTHING = _Search()
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)
 
 
 def add_records(app: FastAPI, context: ServerContext) -> None:
@@ -29,9 +54,21 @@ def add_records(app: FastAPI, context: ServerContext) -> None:
         source: _Names = None,
         question: _Names = None,
         kinds: Annotated[list[RecordType] | None, Parameter(alias="type", max_length=10)] = None,
+        wanted: Annotated[_Search, Depends()] = _NOTHING,
     ) -> dict[str, Any]:
-        """Retained records with `seq > after`, oldest first, filtered as a subscription is."""
-        page = answer_log.read(after, limit, Query(source, question, kinds))
+        """Retained records with `seq > after`, oldest first, filtered as a subscription is.
+
+        `q`: answers in which all these words stand, in the question or in what was said. `from` and `to`: by the wall
+        clock, of capture where it is known. `order=newest`: the newest `limit` of all, newest first.
+        """
+        query = Query(
+            source, question, kinds, wanted.changed_only, wanted.q, _ms(wanted.since), _ms(wanted.until)
+        )
+        page = (
+            answer_log.newest_first(limit, query)
+            if wanted.order == "newest"
+            else answer_log.read(after, limit, query)
+        )
         return {
             "epoch": answer_log.epoch,
             "first_seq": answer_log.first_seq,

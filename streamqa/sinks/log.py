@@ -8,12 +8,13 @@ the `epoch`, a random word that names one unbroken numbering (see `_epoch`).
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,56 +23,52 @@ from streamqa.errors import ConfigError
 from streamqa.payload import record_payload
 from streamqa.records import Answer, Record, SourceStatus
 from streamqa.sinks.base import Logged
+from streamqa.sinks.evidence import EvidenceStore
 from streamqa.sinks.query import EVERYTHING, Query
+from streamqa.sinks.reading import Page, Readers, newest, oldest
+from streamqa.sinks.retention import ALL, Keeping, delete_some, tidy, used_bytes
+from streamqa.sinks.schema import prepare
 
 if sys.platform != "win32":
     import fcntl
 
-VERSION = 1  # of the schema, in PRAGMA user_version
+_log = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S = 5.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-# One script per version step: script i leads from version i to i + 1.
-_MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE records (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, also after the newest rows are deleted
-        type TEXT NOT NULL,
-        source TEXT NOT NULL,                   -- "": belongs to none (errors)
-        question TEXT,                          -- answers only
-        t_ns INTEGER,                           -- stream time, where there is one
-        at_ms INTEGER NOT NULL,                 -- wall clock, UNIX: capture, else when it was answered or seen
-        payload TEXT NOT NULL                   -- the JSON object as it goes over the wire
-    );
-    """,
-)
-
 _INSERT = (
-    "INSERT INTO records (seq, type, source, question, t_ns, at_ms, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO records (seq, type, source, question, t_ns, at_ms, payload, changed, words) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Some records as they are stored, and the oldest number that was retained at the same moment."""
+class LogSettings:
+    """What can be chosen about a log."""
 
-    first_seq: int
-    rows: list[tuple[int, str]]  # (seq, JSON text), oldest first
+    sync: str = "normal"  # full: records survive a power cut, too
+    records: Keeping = ALL
+    evidence: Keeping | None = None  # None: no pictures are kept
+
+
+DEFAULT_SETTINGS = LogSettings()
 
 
 class AnswerLog:
     """Where records become durable and get their number; one writer, any number of reading threads.
 
-    `append` and `close` belong to one thread at a time; the rest may be called from anywhere. Reading opens a
-    connection of its own per call (measured: 0.2 ms), so it never holds up the writer. `":memory:"` gives a log that
-    is gone when closed; there, readers and writer share one connection and wait for each other.
+    `append`, `housekeep` and `close` belong to one thread at a time; the rest may be called from anywhere. Reading
+    has connections of its own, so it never holds up the writer. `":memory:"` gives a log that is gone when closed;
+    there, readers and writer share one connection and wait for each other, and no pictures are kept.
 
-    Raises `ConfigError` when the file cannot be opened, is not one of ours, or is being written by another process.
+    Raises `ConfigError` when the file cannot be opened, is damaged or not one of ours, or is being written by another
+    process.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, settings: LogSettings = DEFAULT_SETTINGS) -> None:
+        self.settings = settings
+        self.evidence_failed = 0  # pictures that could not be written
         self.path = str(path)
         self._in_memory = self.path == ":memory:"
         self._lock = threading.RLock()  # guards the one shared connection
@@ -82,12 +79,14 @@ class AnswerLog:
                 self._guard = self._take_guard()
             self._connection = self._connect()
             try:
-                self._check_ours()
+                prepare(self._connection, self.path)
                 self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=NORMAL")
-                self._migrate()
-                self.epoch = self._epoch()
-                self._last_seq = self._stored_last_seq()
+                self._connection.execute(f"PRAGMA synchronous={_sync(settings)}")
+                self.epoch, log_id = self._names()
+                self._last_seq = newest(self._connection)
+                shared = (self._connection, self._lock) if self._in_memory else None
+                self._readers = Readers(self.path, shared)
+                self._evidence = self._open_evidence(log_id)
             except BaseException:
                 self._connection.close()
                 raise
@@ -106,11 +105,12 @@ class AnswerLog:
     @property
     def first_seq(self) -> int:
         """The oldest retained number; `last_seq + 1` when nothing is retained."""
-        with self._reading() as connection:
-            return self._oldest(connection)
+        return self._readers.first_seq()
 
     def append(self, records: Sequence[Record]) -> list[Logged]:
         """Make records durable, all or none, in this order; returns them with their numbers.
+
+        A picture that cannot be written is counted, and its record goes without.
 
         Raises `sqlite3.Error` when that fails (a full disk, for one); then no number is used up.
         """
@@ -118,10 +118,15 @@ class AnswerLog:
             return []
         with self._lock:
             first = self._last_seq + 1
-            logged = [_logged(seq, record) for seq, record in enumerate(records, first)]
+            logged = [self._logged(seq, record) for seq, record in enumerate(records, first)]
             rows = [_row(item, record) for item, record in zip(logged, records, strict=True)]
-            with self._transaction():
-                self._connection.executemany(_INSERT, rows)
+            try:
+                with self._transaction():
+                    self._connection.executemany(_INSERT, rows)
+            except BaseException:
+                if self._evidence is not None:
+                    self._evidence.forget(first)
+                raise
             self._last_seq += len(logged)
         return logged
 
@@ -130,13 +135,44 @@ class AnswerLog:
         page = self.page(after, limit, query)
         return [Logged(seq, json.loads(text)) for seq, text in page.rows]
 
-    def page(self, after: int, limit: int, query: Query = EVERYTHING) -> Page:
-        """As `read`, as JSON texts, which replay writes to sockets without decoding them."""
-        condition, arguments = query.condition()
-        statement = f"SELECT seq, payload FROM records WHERE seq > ? AND {condition} ORDER BY seq LIMIT ?"
-        with self._reading() as connection:
-            rows: list[tuple[int, str]] = connection.execute(statement, [after, *arguments, limit]).fetchall()
-            return Page(self._oldest(connection), rows)
+    def page(self, after: int, limit: int, query: Query = EVERYTHING, most_bytes: int | None = None) -> Page:
+        """As `read`, as JSON texts, which replay writes to sockets without decoding them; see `Readers.page`."""
+        return self._readers.page(after, limit, query, most_bytes)
+
+    def newest_first(self, limit: int, query: Query = EVERYTHING) -> list[Logged]:
+        """The newest `limit` records that match, newest first."""
+        statement, arguments = query.select(0, limit, newest_first=True)
+        with self._readers.reading() as connection:
+            return [Logged(seq, json.loads(text)) for seq, text in connection.execute(statement, arguments)]
+
+    def evidence(self, seq: int) -> Path | None:
+        """The picture that a record is about, a JPEG; None: there is none, or it is no longer kept."""
+        return None if self._evidence is None else self._evidence.path(seq)
+
+    def housekeep(self, now_ms: int) -> tuple[int, int]:
+        """Delete a little of what is kept no longer, by the wall clock; how many records and how many pictures.
+
+        Takes some 10 ms at most; to be called again soon where something was deleted. Raises `sqlite3.Error` as
+        `append`.
+        """
+        records = pictures = 0
+        with self._lock:
+            if self.settings.records != ALL:
+                with self._transaction():
+                    records = delete_some(self._connection, self.settings.records, now_ms)
+            if not self._in_memory:
+                tidy(self._connection, self._wal_bytes())
+            if self._evidence is not None and self.settings.evidence is not None:
+                keeping = self.settings.evidence
+                before_ms = None if keeping.age_ms is None else now_ms - keeping.age_ms
+                first = oldest(self._connection)
+                pictures = self._evidence.trim(first, before_ms, keeping.size_bytes)
+        return records, pictures
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of records and of pictures that are kept."""
+        with self._lock:
+            return used_bytes(self._connection), self._evidence.size_bytes if self._evidence else 0
 
     def close(self) -> None:
         """Mark the stop as clean and free the file. May be called twice."""
@@ -147,6 +183,7 @@ class AnswerLog:
             # On a full disk the mark cannot be written: the next start may then renew the epoch, which is honest.
             with suppress(sqlite3.Error):
                 self._set_meta(clean="1")
+            self._readers.close()
             self._connection.close()
         self._release_guard()
 
@@ -178,17 +215,6 @@ class AnswerLog:
         )
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        if self._in_memory:
-            with self._lock:
-                yield self._connection
-            return
-        with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
-            connection.execute("PRAGMA query_only=ON")
-            connection.execute("BEGIN")  # one moment of the log, however many questions are put to it
-            yield connection
-
-    @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -199,34 +225,32 @@ class AnswerLog:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _oldest(self, connection: sqlite3.Connection) -> int:
-        (first,) = connection.execute("SELECT min(seq) FROM records").fetchone()
-        if first is not None:
-            return int(first)
-        (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
-        return int(last) + 1
+    def _logged(self, seq: int, record: Record) -> Logged:
+        payload = record_payload(record)
+        if isinstance(record, Answer) and record.picture is not None and self._evidence is not None:
+            try:
+                self._evidence.put(seq, record.picture, round(record.answered_at.timestamp() * 1000))
+            except OSError as error:
+                self.evidence_failed += 1
+                _log.warning("a picture cannot be kept: %s", error.strerror or error)
+            else:
+                payload["evidence"] = f"/frames/{seq}.jpg"
+        kind = payload.pop("type")
+        return Logged(seq, {"type": kind, "seq": seq, **payload})
 
-    def _check_ours(self) -> None:
-        """Refuse a database of another program, before anything in it is changed."""
-        tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
-        if tables and not {"meta", "records"} <= tables:
-            raise ConfigError(
-                f"{self.path} is a database, but no answer log of streamqa; choose another log.path"
-            )
+    def _open_evidence(self, log_id: str) -> EvidenceStore | None:
+        if self._in_memory or self.settings.evidence is None:
+            return None
+        return EvidenceStore(Path(self.path + ".frames"), log_id, self._last_seq)
 
-    def _migrate(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise ConfigError(
-                f"the answer log {self.path} was written by a newer streamqa (log version {version}, "
-                f"this one knows {VERSION}); update streamqa or choose another log.path"
-            )
-        for step in range(version, VERSION):
-            script = f"BEGIN IMMEDIATE; {_MIGRATIONS[step]} PRAGMA user_version = {step + 1}; COMMIT;"
-            self._connection.executescript(script)
+    def _wal_bytes(self) -> int:
+        try:
+            return Path(self.path + "-wal").stat().st_size
+        except OSError:
+            return 0
 
-    def _epoch(self) -> str:
-        """The stored epoch, or a new one if numbers that were given out may have been lost.
+    def _names(self) -> tuple[str, str]:
+        """The epoch and the log's own id; a new epoch if numbers that were given out may have been lost.
 
         Lost they can only be when the last stop was not clean *and* the machine has been restarted since: a process
         that is killed leaves all it committed in the write-ahead log. Where the system has no boot id, every unclean
@@ -238,8 +262,9 @@ class AnswerLog:
         epoch: str = meta.get("epoch", "")
         if not epoch or not intact:
             epoch = secrets.token_hex(8)
-        self._set_meta(epoch=epoch, boot=boot, clean="0")
-        return epoch
+        log_id: str = meta.get("id") or secrets.token_hex(8)
+        self._set_meta(epoch=epoch, id=log_id, boot=boot, clean="0")
+        return epoch, log_id
 
     def _set_meta(self, **values: str) -> None:
         # Forced to the disk: were "not clean" lost in a power cut, a shortened log would pass for an intact one.
@@ -249,17 +274,11 @@ class AnswerLog:
                 "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                 values.items(),
             )
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-
-    def _stored_last_seq(self) -> int:
-        (last,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
-        return int(last)
+        self._connection.execute(f"PRAGMA synchronous={_sync(self.settings)}")
 
 
-def _logged(seq: int, record: Record) -> Logged:
-    payload = record_payload(record)
-    kind = payload.pop("type")
-    return Logged(seq, {"type": kind, "seq": seq, **payload})
+def _sync(settings: LogSettings) -> str:
+    return "FULL" if settings.sync == "full" else "NORMAL"
 
 
 def _row(item: Logged, record: Record) -> tuple[Any, ...]:
@@ -272,7 +291,14 @@ def _row(item: Logged, record: Record) -> tuple[Any, ...]:
         record.t_ns if isinstance(record, Answer | SourceStatus) else None,
         round(moment.timestamp() * 1000),
         to_json(item.payload),
+        int(record.changed) if isinstance(record, Answer) else None,
+        _words(f"{record.ask} {record.reading.text}") if isinstance(record, Answer) else None,
     )
+
+
+def _words(text: str) -> str:
+    """`text` as SQLite takes it."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def to_json(payload: dict[str, Any]) -> str:
