@@ -1,5 +1,7 @@
 """Every way in which a source can fail, with a password in its URL: nobody is told it, whatever they read.
 
+Nor the tokens of the server, the good ones and the bad ones that somebody tries.
+
 One `run`, one `ask` and one `check` meet all failures at once, and what they print, log, serve and send is searched.
 """
 
@@ -24,6 +26,7 @@ from urllib.error import HTTPError
 import pytest
 import yaml
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from streamqa.bench.camera_process import CameraProcess
 from streamqa.capture.encode import write_video
@@ -33,6 +36,8 @@ from tests.http_server import HttpCamera
 
 SECRET = "s3cret"
 WHO = f"user:{SECRET}"
+TOKEN, FILED, WRONG = (f"{SECRET}-{name}-token-0123456789" for name in ("good", "filed", "wrong"))
+WITH_TOKEN = ENVIRONMENT | {"STREAMQA_TOKEN": TOKEN}
 COMMAND = [sys.executable, "-m", "tests.broken_source"]
 QUESTION = ["-q", "Is there a person?", "--kind", "yes_no", "--model", "tiny"]
 SLOW = ("black-hole", "no-tls", "no-video")
@@ -120,15 +125,19 @@ def configured(folder: Path, sources: dict[str, str]) -> Path:
     path = folder / "c.yaml"
     items = {name: {"url": url} for name, url in sources.items()}
     questions = {"person": {"ask": "Is there a person?", "kind": "yes_no"}}
-    path.write_text(
-        yaml.safe_dump({"model": "tiny", "log": {"path": "c.db"}, "sources": items, "questions": questions})
-    )
+    (folder / "filed").write_text(FILED)
+    tokens = [
+        {"name": "me", "scope": "admin", "token": "${STREAMQA_TOKEN}"},
+        {"name": "dash", "file": str(folder / "filed")},
+    ]
+    config = {"model": "tiny", "log": {"path": "c.db"}, "serve": {"tokens": tokens}}
+    path.write_text(yaml.safe_dump({**config, "sources": items, "questions": questions}))
     return path
 
 
 def finished(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, cwd=folder, env=ENVIRONMENT
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, cwd=folder, env=WITH_TOKEN
     )
 
 
@@ -140,7 +149,7 @@ class Serving:
         self.told = folder / "stderr"
         with self.told.open("w") as told:
             command = [*COMMAND, *options, "run", "c.yaml", "--port", "0"]
-            self.process = subprocess.Popen(command, stdout=told, stderr=told, env=ENVIRONMENT, cwd=folder)
+            self.process = subprocess.Popen(command, stdout=told, stderr=told, env=WITH_TOKEN, cwd=folder)
         found = self.until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", self.told.read_text()))
         self.http = found[0]
 
@@ -152,9 +161,10 @@ class Serving:
             time.sleep(0.05)
         return found
 
-    def get(self, path: str) -> str:
+    def get(self, path: str, token: str = TOKEN) -> str:
+        request = urllib.request.Request(self.http + path, headers={"authorization": f"Bearer {token}"})
         try:
-            with urllib.request.urlopen(self.http + path, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=10) as response:
                 return str(response.read().decode())
         except HTTPError as error:
             with error:
@@ -171,7 +181,11 @@ class Serving:
         """What a subscriber gets, from the first record on."""
 
         async def listen() -> list[str]:
-            async with connect(self.http.replace("http", "ws") + "ws") as ws:
+            url = self.http.replace("http", "ws") + "ws"
+            for wrong in (["streamqa", f"bearer.{WRONG}"], [f"bearer.{FILED[:-1]}"]):
+                with pytest.raises(InvalidStatus):
+                    await connect(url, subprotocols=wrong)
+            async with connect(url, subprotocols=["streamqa", f"bearer.{FILED}"]) as ws:
                 found = [str(await ws.recv())]
                 hello = json.loads(found[0])
                 await ws.send(json.dumps({"type": "subscribe", "since": 0, "epoch": hello["epoch"]}))
@@ -206,6 +220,9 @@ def test_run_never_tells_a_password(world: World, tmp_path: Path, options: list[
         states = server.states()
         read = {
             path: server.get(path) for path in ("api/records?limit=1000", "api/info", "metrics", "readyz")
+        }
+        read |= {
+            f"{path} refused": server.get(path, WRONG) for path in ("api/info", f"api/info?token={TOKEN}")
         }
         read["websocket"] = "\n".join(server.messages())
         assert server.end() == 0

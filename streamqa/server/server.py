@@ -85,7 +85,6 @@ class Server:
             lifespan="off",
             log_config=None,
             log_level="warning",  # at debug, it writes whole URLs, in which somebody may have sent a token
-            access_log=False,
             server_header=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=_MAX_REQUEST_BYTES,
@@ -180,6 +179,9 @@ class _HttpConnection(H11Protocol):
 
     def __init__(self, limits: Limits, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self.access_log = (
+            False  # where its logger is listened to, uvicorn writes each URL, whatever its settings say
+        )
         self._limits = limits
         self._overdue: asyncio.TimerHandle | None = None
         self._handed_over = False
