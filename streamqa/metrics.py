@@ -55,6 +55,18 @@ class Metrics:
             "frame_to_answer_seconds", "Decoded frame to its answer"
         )
         self.records_logged = self._counter("records_logged", "Records made durable", [])
+        self._add_log()
+        self._add_wire()
+
+    def forget(self, source: str) -> None:
+        """Drop everything that was counted for a source that is gone."""
+        self._forget("source", source)
+
+    def forget_question(self, question: str) -> None:
+        """Drop everything that was counted for a question that is gone."""
+        self._forget("question", question)
+
+    def _add_log(self) -> None:
         self.log_append_seconds = self._histogram("log_append_seconds", "Time to make records durable")
         self.log_full = Gauge("streamqa_log_full", "1 while records cannot be kept", registry=self.registry)
         self.records_not_kept = self._counter("records_not_kept", "Records delivered and not kept", [])
@@ -67,21 +79,23 @@ class Metrics:
         )
         self.evidence_deleted = self._counter("evidence_deleted", "Pictures deleted, by retention", [])
         self.evidence_bytes = Gauge("streamqa_evidence_bytes", "Size of all pictures", registry=self.registry)
+
+    def _add_wire(self) -> None:
         self.subscribers = Gauge("streamqa_subscribers", "Open websocket connections", registry=self.registry)
         self.messages_sent = self._counter("messages_sent", "Messages written to subscribers", [])
+        self.messages_received = self._counter("messages_received", "Messages from clients", [])
+        self.messages_held_back = self._counter(
+            "messages_held_back", "Waits for clients that talk too fast", []
+        )
+        self.records_replayed = self._counter(
+            "records_replayed", "Records read from the log for subscribers", []
+        )
+        self.flush_seconds = self._histogram("flush_seconds", "Time to write a burst to all subscribers")
         self.messages_dropped = self._counter("messages_dropped", "Messages a slow subscriber missed", [])
         self.requests_refused = self._counter(
             "requests_refused", "Requests and handshakes not let in, by reason", ["why"]
         )
         self.subscribers_aborted = self._counter("subscribers_aborted", "Stalled connections cut off", [])
-
-    def forget(self, source: str) -> None:
-        """Drop everything that was counted for a source that is gone."""
-        self._forget("source", source)
-
-    def forget_question(self, question: str) -> None:
-        """Drop everything that was counted for a question that is gone."""
-        self._forget("question", question)
 
     def _forget(self, label: str, value: str) -> None:
         for metric in vars(self).values():

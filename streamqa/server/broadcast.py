@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,101 +21,24 @@ from typing import Any
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, unix_serve
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from streamqa.errors import ProtocolError
+from streamqa.server.burst import Burst
+from streamqa.server.commands import execute
 from streamqa.server.context import Limits, ServerContext
-from streamqa.server.guard import SUBPROTOCOL
 from streamqa.server.messages import Error, Heartbeat, Hello, Pong, about, wall
-from streamqa.server.protocol import Ping, Subscribe, parse
-from streamqa.server.session import Backlog, Filter, Place, Session
-from streamqa.server.visitor import LOCAL, Visitor
+from streamqa.server.protocol import Command, Ping, Subscribe, parse
+from streamqa.server.rate import Buckets
+from streamqa.server.replay import Replays
+from streamqa.server.session import Place
+from streamqa.server.subscriber import Subscriber, frame
 from streamqa.sinks.base import Logged
-from streamqa.sinks.log import to_json
-from streamqa.sinks.query import Query
 from streamqa.types import utc_now
 
-log = logging.getLogger(__name__)
-
-# At level DEBUG `websockets` logs every header that comes, and with them the tokens.
-_wire_log = log.getChild("wire")
-_wire_log.setLevel(logging.INFO)
-_SUBPROTOCOL = Subprotocol(SUBPROTOCOL)
-_SEND_BUFFER_BYTES = 64 * 1024
-_READERS = 4  # pages being read from the log at once: after a restart every subscriber comes back together
+_log = logging.getLogger(__name__)
 
 Check = Callable[[ServerConnection, Request], Response | None]  # None lets the websocket upgrade through
-
-
-def frame(text: str) -> bytes:
-    """A text message as it goes over the socket, the same bytes for every subscriber."""
-    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
-
-
-class Subscriber(ServerConnection):
-    """A websocket connection with its place in the log and what waits for it."""
-
-    def __init__(
-        self, server: WebSocketServer, limits: Limits, on_resume: Callable[[Subscriber], None]
-    ) -> None:
-        super().__init__(
-            ServerProtocol(
-                max_size=limits.message_bytes,
-                # Not `subprotocols=[…]`: that would refuse all who offer none. What else is offered is a token.
-                select_subprotocol=lambda _, offered: _SUBPROTOCOL if _SUBPROTOCOL in offered else None,
-                logger=_wire_log,
-            ),
-            server,
-            ping_interval=limits.ping_s,
-            ping_timeout=limits.ping_s,
-            close_timeout=limits.stop_s,
-        )
-        self.visitor: Visitor = LOCAL  # set by the check, before anything is said
-        self.session = Session()
-        self.backlog: Backlog[bytes] = Backlog(limits.backlog)
-        self.replay: asyncio.Task[None] | None = None
-        self._on_resume = on_resume
-        self._written = 0  # bytes given to the transport by `write`
-        self._drained = 0  # the most of them that were ever seen to have left it
-        self._progress_at = self.loop.time()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A transport is ours now (called by uvicorn's protocol)."""
-        # Measured: the kernel took 4 MB for a client that did not read before its transport paused.
-        with suppress(OSError, AttributeError):
-            transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
-            )
-        super().connection_made(transport)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a frame may be written; after our close frame, a write would raise and harm the publisher."""
-        return self.protocol.state is State.OPEN and not self.transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        """Hand frames to the transport, without waiting."""
-        if data and self.is_open:
-            self._written += len(data)
-            self.transport.write(data)
-
-    def resume_writing(self) -> None:
-        """The socket takes data again (called by the transport)."""
-        super().resume_writing()
-        self._on_resume(self)
-
-    def stalled_s(self, now: float) -> float:
-        """Seconds since a byte last left a buffer that is not empty; 0 when it is empty."""
-        waiting = self.transport.get_write_buffer_size()
-        drained = self._written - waiting
-        if waiting == 0 or drained > self._drained:
-            self._drained = max(drained, self._drained)
-            self._progress_at = now
-        return now - self._progress_at
 
 
 class Broadcaster:
@@ -130,12 +51,14 @@ class Broadcaster:
         self._context = context
         self._check = check
         self._limits = limits
+        self._replays = Replays(context.log, context.metrics, limits)
+        self._messages = Buckets(limits.messages_per_s, limits.messages_burst, 2 * limits.connections)
         self._subscribers: set[Subscriber] = set()
         self._pending: list[Logged] = []  # published, not yet written
         self._published = context.log.last_seq
+        self._news = asyncio.Event()  # set, and replaced, when something is published
         self._flush_again_at = float("-inf")
         self._flush_timer: asyncio.TimerHandle | None = None
-        self._readers = asyncio.Semaphore(_READERS)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._websockets: WebSocketServer | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -160,11 +83,15 @@ class Broadcaster:
         return Subscriber(self._websockets, self._limits, self._on_resume)
 
     def publish(self, records: Sequence[Logged]) -> None:
-        """Send records that are durable, in the order of their numbers. Never waits, never raises."""
+        """Send records in the order of their numbers; those without one are in no log. Never waits, never raises."""
         if not records:
             return
         self._pending.extend(records)
-        self._published = max(self._published, *(record.seq or 0 for record in records))
+        newest = max((record.seq for record in records if record.seq is not None), default=0)
+        if newest > self._published:
+            self._published = newest
+            self._news.set()
+            self._news = asyncio.Event()
         if self._flush_timer is None:
             loop = asyncio.get_running_loop()
             wait_s = self._flush_again_at - loop.time()
@@ -173,11 +100,20 @@ class Broadcaster:
             else:
                 self._flush_timer = loop.call_later(wait_s, self._flush)
 
+    async def wait_published(self, after: int, timeout_s: float) -> int:
+        """The newest number that was published, as soon as it is beyond `after`, or when the time is over."""
+        if self._published <= after:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._news.wait()
+        return self._published
+
     async def stop(self) -> None:
         """Send what is pending, close every connection with 1001; returns within `stop_s` and a second."""
         if self._websockets is None:
             return
         self._flush()
+        self._news.set()
         if self._watch is not None:
             self._watch.cancel()
         for subscriber in self._subscribers:
@@ -195,6 +131,17 @@ class Broadcaster:
         if self._folder is not None:
             self._folder.cleanup()
 
+    def hello(self) -> Hello:
+        """What every conversation begins with."""
+        answer_log, context = self._context.log, self._context
+        return Hello(
+            epoch=answer_log.epoch,
+            first_seq=answer_log.first_seq,
+            last_seq=self._published,
+            at=wall(utc_now()),
+            **about(context.sources(), context.questions(), context.model()),
+        )
+
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         if len(self._subscribers) >= self._limits.connections:
             return connection.respond(503, "too many subscribers; try again later\n")
@@ -206,8 +153,9 @@ class Broadcaster:
         self._subscribers.add(connection)
         self._context.metrics.subscribers.inc()
         try:
-            connection.write(frame(self._hello().json_text()))
+            connection.say(self.hello().json_text())
             async for data in connection:
+                await self._pace(connection)
                 self._receive(connection, data)
                 await connection.drain()  # a client that asks and does not read is not read from
         except (ConnectionClosed, OSError):
@@ -215,32 +163,35 @@ class Broadcaster:
         finally:
             self._subscribers.discard(connection)
             self._context.metrics.subscribers.dec()
-            if connection.replay is not None:
-                connection.replay.cancel()
+            connection.release()
 
-    def _hello(self) -> Hello:
-        answer_log, context = self._context.log, self._context
-        return Hello(
-            epoch=answer_log.epoch,
-            first_seq=answer_log.first_seq,
-            last_seq=self._published,
-            at=wall(utc_now()),
-            **about(context.sources(), context.questions(), context.model()),
-        )
+    async def _pace(self, subscriber: Subscriber) -> None:
+        """Read no faster than a client may talk: what it says too fast waits in its own socket."""
+        self._context.metrics.messages_received.inc()
+        loop = asyncio.get_running_loop()
+        while wait_s := self._messages.take(str(subscriber.id), loop.time()):
+            self._context.metrics.messages_held_back.inc()
+            await asyncio.sleep(wait_s)
 
     def _receive(self, subscriber: Subscriber, data: str | bytes) -> None:
         try:
             message = parse(data)
         except ProtocolError as error:
-            subscriber.write(frame(Error(code=error.code, message=str(error)).json_text()))
+            subscriber.say(Error(code=error.code, message=str(error)).json_text())
             return
         if isinstance(message, Subscribe):
             self._subscribe(subscriber, message)
         elif isinstance(message, Ping):
-            subscriber.write(frame(Pong(id=message.id, at=wall(utc_now())).json_text()))
+            subscriber.say(Pong(id=message.id, at=wall(utc_now())).json_text())
+        elif subscriber.busy >= self._limits.commands:
+            wait = f"{subscriber.busy} commands of yours are being carried out; wait for their replies"
+            subscriber.say(Error(id=message.id, code="busy", message=wait).json_text())
         else:
-            said = Error(id=message.id, code="unknown_type", message=f"{message.type} is not there yet")
-            subscriber.write(frame(said.json_text()))
+            subscriber.begin(self._carry_out(subscriber, message))
+
+    async def _carry_out(self, subscriber: Subscriber, command: Command) -> None:
+        said = await asyncio.to_thread(execute, command, subscriber.visitor, self._context.control)
+        subscriber.say(said.json_text())
 
     def _subscribe(self, subscriber: Subscriber, message: Subscribe) -> None:
         self._flush()  # what was published before this message still goes by the old filter
@@ -255,39 +206,10 @@ class Broadcaster:
         place = Place(answer_log.epoch, answer_log.first_seq, answer_log.last_seq)
         gap = subscriber.session.subscribe(message, place, self._published)
         if gap is not None:
-            subscriber.write(frame(gap.json_text()))
+            subscriber.say(gap.json_text())
         if subscriber.session.phase == "replay":
-            subscriber.replay = asyncio.create_task(self._replay(subscriber))
-
-    async def _replay(self, subscriber: Subscriber) -> None:
-        """Pages from the log until nothing published is missing; waits for the client, with the log's own pages."""
-        session, limit = subscriber.session, self._limits.replay_batch
-        try:
-            while subscriber.is_open:
-                await subscriber.drain()
-                if session.join(self._published):
-                    return
-                published = self._published  # before reading: the log has all of this
-                wanted = session.filter
-                async with self._readers:
-                    page = await asyncio.to_thread(
-                        self._context.log.page,
-                        session.cursor,
-                        limit,
-                        Query(wanted.sources, wanted.questions, wanted.types),
-                    )
-                gap = session.replayed(page.first_seq, [seq for seq, _ in page.rows], limit, published)
-                texts = [gap.json_text()] if gap is not None else []
-                texts += [text for _, text in page.rows]
-                subscriber.write(b"".join(map(frame, texts)))
-                self._context.metrics.messages_sent.inc(len(texts))
-        except (ConnectionClosed, OSError):
-            return
-        except sqlite3.Error as error:
-            log.error("replay failed: %s", error)
-            subscriber.write(frame(Error(code="internal", message="the log cannot be read").json_text()))
-            with suppress(ConnectionClosed):
-                await subscriber.close(1011, "the log cannot be read")
+            replay = self._replays.run(subscriber, lambda: self._published)
+            subscriber.replay = asyncio.create_task(replay)
 
     def _flush(self) -> None:
         if self._flush_timer is not None:
@@ -298,44 +220,36 @@ class Broadcaster:
         records, self._pending = self._pending, []
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        burst = _Burst(records)
+        burst = Burst(records)
         sent = 0
         for subscriber in self._subscribers:
             if subscriber.session.phase == "live":
                 sent += self._deliver(subscriber, burst)
-        self._context.metrics.messages_sent.inc(sent)
-        now = loop.time()
-        self._flush_again_at = now + self._limits.rest_s(now - began_at)
+        metrics, took_s = self._context.metrics, loop.time() - began_at
+        metrics.messages_sent.inc(sent)
+        metrics.flush_seconds.observe(took_s)
+        self._flush_again_at = began_at + took_s + self._limits.rest_s(took_s)
 
-    def _deliver(self, subscriber: Subscriber, burst: _Burst) -> int:
+    def _deliver(self, subscriber: Subscriber, burst: Burst) -> int:
         """Give one live subscriber what it wants of a burst; returns how many messages were written."""
-        session = subscriber.session
-        wanted, data = burst.wanted(session.filter)
-        if session.cursor >= burst.first_seq:  # it joined in the middle of this burst
-            wanted = [(seq, text) for seq, text in wanted if seq > session.cursor]
-            data = b"".join(text for _, text in wanted)
-        session.handed_over(burst.last_seq)
-        if not wanted:
+        items, data = burst.share(subscriber.session)
+        if not items:
             return 0
-        if subscriber.paused or subscriber.backlog:
-            dropped = sum(subscriber.backlog.push(seq, text) for seq, text in wanted)
-            self._count_dropped(dropped)
+        if subscriber.holds_back:
+            backlog = subscriber.backlog
+            self._count_dropped(sum(backlog.push(item.seq, item.data) for item in items))
             return 0
         try:
             subscriber.write(data)
-        except (
-            RuntimeError,
-            OSError,
-        ) as error:  # one broken connection must not keep the others from their answers
-            log.warning("cutting off a subscriber: %s", error)
+        # One broken connection must not keep the others from their answers.
+        except (RuntimeError, OSError) as error:
+            _log.warning("cutting off a subscriber: %s", error)
             subscriber.transport.abort()
             return 0
-        return len(wanted)
+        return len(items)
 
     def _on_resume(self, subscriber: Subscriber) -> None:
         """Its socket takes data again: the gap, then what was kept."""
-        if not subscriber.backlog:
-            return
         gap, frames = subscriber.backlog.take()
         first = [frame(gap.json_text())] if gap is not None else []
         subscriber.write(b"".join(first + frames))
@@ -366,24 +280,5 @@ class Broadcaster:
         data = frame(Heartbeat(last_seq=self._published, at=wall(utc_now())).json_text())
         for subscriber in self._subscribers:
             # Only where it is true; a client may take it for its place in the log.
-            if subscriber.session.phase == "live" and not subscriber.paused:
+            if subscriber.session.phase == "live" and not subscriber.holds_back:
                 subscriber.write(data)
-
-
-class _Burst:
-    """Records that are written together; per filter, their frames are joined once."""
-
-    def __init__(self, records: Sequence[Logged]) -> None:
-        numbers = [record.seq for record in records if record.seq is not None]
-        self.first_seq, self.last_seq = min(numbers, default=0), max(numbers, default=0)
-        self._frames = [(record, frame(to_json(record.payload))) for record in records]
-        self._by_filter: dict[Filter, tuple[list[tuple[int, bytes]], bytes]] = {}
-
-    def wanted(self, chosen: Filter) -> tuple[list[tuple[int, bytes]], bytes]:
-        """The matching frames by number, and all of them as one piece."""
-        if chosen not in self._by_filter:
-            frames = [
-                (record.seq or 0, data) for record, data in self._frames if chosen.matches(record.payload)
-            ]
-            self._by_filter[chosen] = frames, b"".join(data for _, data in frames)
-        return self._by_filter[chosen]

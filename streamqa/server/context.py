@@ -119,7 +119,11 @@ class Limits:
     message_bytes: int = 64 * 1024  # one message from a client
     backlog: int = 64  # records kept for a subscriber that is not reading
     buffer_bytes: int = 1024 * 1024  # unsent bytes after which a connection is cut off, whatever filled them
-    replay_batch: int = 128  # records read from the log, and written, at once
+    replay_batch: int = 2000  # records read from the log, and written, at once
+    replay_bytes: int = 128 * 1024  # the same in bytes
+    messages_per_s: float = 50.0  # of one client in the long run; it is not read from faster
+    messages_burst: int = 200  # and at once
+    commands: int = 4  # of one client that are carried out at once
     coalesce_s: float = 0.02  # for at most this long, records wait to share a write
     write_share: float = 0.2  # of the loop's time that writes may take before records wait at all
     stall_s: float = 5.0  # without one byte drained, then the connection is cut off

@@ -22,10 +22,11 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from streamqa.server.app import make_app
-from streamqa.server.broadcast import Broadcaster, Subscriber
+from streamqa.server.broadcast import Broadcaster
 from streamqa.server.context import Limits, ServerContext
 from streamqa.server.guard import Guard, Knock, Refusal
 from streamqa.server.listen import Door
+from streamqa.server.subscriber import Subscriber
 
 WEBSOCKET_PATH = "/ws"
 

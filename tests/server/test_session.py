@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from streamqa.server.messages import Gap
 from streamqa.server.protocol import Subscribe
 from streamqa.server.session import Backlog, Filter, Place, Session
+from streamqa.sinks.reading import Page
 
 
 @pytest.mark.parametrize(("wanted", "payload", "expected"), [
@@ -54,12 +55,26 @@ def test_an_empty_log_is_live_at_once() -> None:
     assert session.phase == "live"
 
 
+def page_of(first_seq: int, seqs: list[int], limit: int) -> Page:
+    return Page(first_seq, [(seq, "{}") for seq in seqs], len(seqs) < limit)
+
+
 def test_retention_that_overtakes_a_replay_is_announced() -> None:
     session = Session()
     session.subscribe(Subscribe(since=0), Place("here", 1, 100), published=100)
-    assert session.replayed(1, [1, 2, 3], 3, 100) is None
-    assert session.replayed(8, [8, 9, 10], 3, 100) == Gap(first=4, last=7, reason="retention")
+    assert session.replayed(page_of(1, [1, 2, 3], 3), 100) is None
+    assert session.replayed(page_of(8, [8, 9, 10], 3), 100) == Gap(first=4, last=7, reason="retention")
     assert session.cursor == 10
+
+
+def test_a_backlog_counts_what_has_no_number() -> None:
+    backlog: Backlog[str] = Backlog(1)
+    for seq in (3, None, 4, None):
+        backlog.push(seq, str(seq))
+    assert backlog.take() == (Gap(first=3, last=4, reason="slow", count=3), ["None"])
+    backlog.push(None, "a")
+    backlog.push(None, "b")
+    assert backlog.take() == (Gap(first=None, last=None, reason="slow", count=1), ["b"])
 
 
 def test_a_backlog_keeps_the_newest_and_names_the_rest() -> None:
@@ -68,12 +83,12 @@ def test_a_backlog_keeps_the_newest_and_names_the_rest() -> None:
     assert backlog.take() == (None, [])
     assert [backlog.push(seq, str(seq)) for seq in (3, 5, 7, 9)] == [0, 0, 1, 1]
     assert (bool(backlog), len(backlog)) == (True, 2)
-    assert backlog.take() == (Gap(first=3, last=5, reason="slow"), ["7", "9"])
+    assert backlog.take() == (Gap(first=3, last=5, reason="slow", count=2), ["7", "9"])
     assert not backlog
     backlog.push(11, "11")
     assert backlog.drop() == 1
     assert bool(backlog)
-    assert backlog.take() == (Gap(first=11, last=11, reason="slow"), [])
+    assert backlog.take() == (Gap(first=11, last=11, reason="slow", count=1), [])
     backlog.push(12, "12")
     backlog.clear()
     assert not backlog
@@ -129,7 +144,7 @@ class World:
             return
         after = max(self.session.cursor + 1, self.first)
         rows = [seq for seq in range(after, len(self.log) + 1) if self._matches(seq)][: self.page]
-        gap = self.session.replayed(self.first, rows, self.page, self.published)
+        gap = self.session.replayed(page_of(self.first, rows, self.page), self.published)
         self.wire += [*([gap] if gap else []), *rows]
 
     def pause(self) -> None:
