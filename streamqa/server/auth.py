@@ -10,7 +10,9 @@ import hmac
 import secrets
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
+from weakref import WeakSet
 
 from streamqa.server.scopes import Visitor
 from streamqa.service_settings import TokenConfig
@@ -43,10 +45,19 @@ class Keyring:
         return found if len(token) <= _LONGEST else None
 
 
+class Holder(Protocol):
+    """What lasts no longer than the session that it was opened with: a websocket."""
+
+    def abort(self) -> None:
+        """End it now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Session:
     visitor: Visitor
     ends_s: float
+    holders: WeakSet[Holder] = field(default_factory=WeakSet)
 
 
 class Sessions:
@@ -68,29 +79,46 @@ class Sessions:
 
     def begin(self, visitor: Visitor, now_s: float) -> str:
         """The id of a new session: 43 letters, digits, - and _."""
+        self._end_overdue(now_s)
         session_id = secrets.token_urlsafe(32)
         digest = _digest(self._key, session_id)
         mine = self._of.setdefault(visitor.name, deque())
-        if len(mine) == self._per_token:
-            self._open.pop(mine.popleft(), None)
         mine.append(digest)
         self._open[digest] = _Session(visitor, now_s + self.lifetime_s)
+        if len(mine) > self._per_token:
+            self._end(mine[0])
         return session_id
 
     def visitor(self, session_id: str, now_s: float) -> Visitor | None:
         """Whose session it is; None: of none that is open."""
-        if len(session_id) > _LONGEST:
-            return None
+        self._end_overdue(now_s)
         # Looked up by a keyed digest: how long that takes says nothing of the ids that there are.
-        session = self._open.get(_digest(self._key, session_id))
-        return session.visitor if session is not None and now_s < session.ends_s else None
+        session = self._open.get(_digest(self._key, session_id[:_LONGEST]))
+        return None if session is None else session.visitor
+
+    def hold(self, session_id: str, holder: Holder) -> None:
+        """End `holder` with this session, unless it is gone before."""
+        session = self._open.get(_digest(self._key, session_id[:_LONGEST]))
+        if session is not None:
+            session.holders.add(holder)
 
     def end(self, session_id: str) -> None:
-        """Log out; no harm if it is over already."""
-        digest = _digest(self._key, session_id[:_LONGEST])
+        """Log out, and end what was opened with it; no harm if it is over already."""
+        self._end(_digest(self._key, session_id[:_LONGEST]))
+
+    def _end_overdue(self, now_s: float) -> None:
+        while self._open:
+            oldest = next(iter(self._open))  # all last equally long
+            if now_s < self._open[oldest].ends_s:
+                return
+            self._end(oldest)
+
+    def _end(self, digest: bytes) -> None:
         session = self._open.pop(digest, None)
         if session is not None:
             self._of[session.visitor.name].remove(digest)
+            for holder in list(session.holders):
+                holder.abort()
 
 
 def _digest(key: bytes, secret: str) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from streamqa.metrics import Metrics
-from streamqa.server.auth import Keyring, Sessions
+from streamqa.server.auth import Holder, Keyring, Sessions
 from streamqa.server.doors import host_allowed, is_from_elsewhere, origin_allowed
 from streamqa.server.rate import Buckets, client_key
 from streamqa.server.scopes import LOCAL, Visitor
@@ -111,6 +111,12 @@ class Guard:
         session = self._session(knock)
         if session is not None:
             self.sessions.end(session)
+
+    def hold(self, knock: Knock, holder: Holder) -> None:
+        """End `holder` when the session ends whose cookie let it in, if one did."""
+        session = self._session(knock) if self._token(knock) is None else None
+        if session is not None:
+            self.sessions.hold(session, holder)
 
     def has_session(self, knock: Knock, now_s: float) -> bool:
         """Whether it came with the cookie of an open session."""

@@ -20,7 +20,7 @@ _PAGE_CACHE = {"cache-control": "no-cache"}  # asked again each time: what stand
 
 
 def add_login(app: FastAPI, guard: Guard, is_tls: bool) -> None:
-    """`/`, `/login`, `/logout` and `/api/visitor`."""
+    """`/`, `/login`, `/logout` and `/api/visitor`. Coroutines where the guard is asked, which belongs to the loop."""
 
     @app.get("/", include_in_schema=False)
     def page(request: Request) -> FileResponse:
@@ -53,7 +53,7 @@ def add_login(app: FastAPI, guard: Guard, is_tls: bool) -> None:
         return response
 
     @app.post("/logout", status_code=204)
-    def logout(request: Request) -> Response:
+    async def logout(request: Request) -> Response:
         """End the session."""
         guard.log_out(request.state.knock)
         response = Response(status_code=204)
@@ -61,7 +61,7 @@ def add_login(app: FastAPI, guard: Guard, is_tls: bool) -> None:
         return response
 
     @app.get("/api/visitor")
-    def visitor(request: Request, who: Annotated[Visitor, Depends(need("read"))]) -> dict[str, Any]:
+    async def visitor(request: Request, who: Annotated[Visitor, Depends(need("read"))]) -> dict[str, Any]:
         """Who is asking: the name of its token, what that may do, and whether it has logged in with a browser."""
         knock: Knock = request.state.knock
         return {"name": who.name, "scope": who.scope, "session": guard.has_session(knock, time.monotonic())}

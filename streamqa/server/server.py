@@ -100,7 +100,8 @@ class Server:
         """Refuse websocket upgrades that do not belong here."""
         if request.path.partition("?")[0] != WEBSOCKET_PATH:
             return connection.respond(404, f"websockets are at {WEBSOCKET_PATH}\n")
-        found = self._guard.admit(_knock(connection, request), time.monotonic())
+        knock = _knock(connection, request)
+        found = self._guard.admit(knock, time.monotonic())
         if isinstance(found, Refusal):
             response = connection.respond(found.status, f"{found.text}\n")
             for name, value in found.headers.items():
@@ -109,6 +110,7 @@ class Server:
         assert isinstance(connection, Subscriber)
         assert found is not None, "no websocket is open to strangers"
         connection.visitor = found
+        self._guard.hold(knock, connection.transport)  # who logs out hears nothing more
         return None
 
 

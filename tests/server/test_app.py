@@ -40,6 +40,15 @@ def test_the_page_is_complete_and_stands_alone(get: Get) -> None:
         assert get(f"/{reference}").status_code == 200
 
 
+def test_pages_work_at_a_path_of_a_proxy() -> None:
+    """Nothing in them begins at the root of a server."""
+    for file in (*STATIC.glob("*.html"), *STATIC.glob("*.js"), *STATIC.glob("*.css")):
+        found = re.findall(
+            r"""(?:href|src|action)="/|fetch\([`"']/|URL\([`"']/|url\(/|from "/""", file.read_text()
+        )
+        assert not found, file
+
+
 def test_scripts_never_make_html_of_what_they_are_sent() -> None:
     scripts = list(STATIC.glob("*.js"))
     assert scripts

@@ -76,6 +76,7 @@ def test_a_session_lasts_its_time() -> None:
     assert sessions.visitor(session[:-1], 5) is None
     assert sessions.visitor("", 5) is None
     assert sessions.visitor("x" * 5000, 5) is None
+    assert len(sessions) == 0
 
 
 def test_a_session_can_be_ended() -> None:
@@ -99,3 +100,30 @@ def test_sessions_are_bounded_for_each_token_by_itself() -> None:
         sessions.end(session)
     assert len(sessions) == 1
     assert not any(session in repr(vars(sessions)) for session in [*begun, other])
+
+
+class Noted:
+    ended = False
+
+    def abort(self) -> None:
+        self.ended = True
+
+
+def test_what_was_opened_with_a_session_ends_with_it() -> None:
+    sessions = Sessions(100, per_token=2)
+    ids = [sessions.begin(DASH, 0), sessions.begin(BOT, 0), sessions.begin(BOT, 50)]
+    held = [Noted() for _ in ids]
+    for session, holder in zip(ids, held, strict=True):
+        sessions.hold(session, holder)
+    gone = Noted()
+    sessions.hold(ids[0], gone)
+    del gone  # closed by itself
+    sessions.hold("never", Noted())
+    sessions.end(ids[0])
+    assert [holder.ended for holder in held] == [True, False, False]
+    assert sessions.visitor("whoever asks", 100) is None  # the second is overdue
+    assert [holder.ended for holder in held] == [True, True, False]
+    sessions.begin(BOT, 100)
+    sessions.begin(BOT, 100)  # one too many
+    assert [holder.ended for holder in held] == [True, True, True]
+    assert len(sessions) == 2

@@ -209,3 +209,22 @@ def test_huge_messages_bodies_and_headers_are_refused_and_the_service_goes_on(si
                 assert (await hears(good))["seq"] == seq
 
     asyncio.run(scenario())
+
+
+def test_who_logs_out_hears_nothing_more(site: Any) -> None:
+    async def scenario() -> None:
+        async with site.running(), httpx2.AsyncClient(base_url=site.http, trust_env=False) as client:
+            own = {"origin": site.http}
+            assert (
+                await client.post("/login", json={"token": TOKENS["read"]}, headers=own)
+            ).status_code == 204
+            cookie = {"cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
+            by_token = connect(site.ws, proxy=None, additional_headers=bearer(TOKENS["read"]))
+            async with connect(site.ws, proxy=None, additional_headers=cookie) as one, by_token as other:
+                assert (await hears(one))["type"] == (await hears(other))["type"] == "hello"
+                assert (await client.post("/logout", headers=own)).status_code == 204
+                await asyncio.wait_for(one.wait_closed(), 5)
+                await other.send('{"type": "ping", "id": "still there"}')
+                assert (await hears(other))["type"] == "pong"
+
+    asyncio.run(scenario())

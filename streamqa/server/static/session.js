@@ -16,5 +16,6 @@ button.addEventListener("click", async () => {
 });
 
 document.addEventListener("visibilitychange", () => document.hidden || check());
+new MutationObserver(check).observe(document.getElementById("connection"), { attributeFilter: ["data-state"] });
 setInterval(check, CHECK_EVERY_MS);
 check();
