@@ -42,7 +42,7 @@ from streamqa.settings import (
 from streamqa.types import DEVICE_ADVICE, DEVICE_PATTERN, Question
 from streamqa.yaml_nodes import Document, parse
 
-_MAX_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 1_000_000
 _MAX_TOKEN_BYTES = 4096
 _logger = logging.getLogger(__name__)
 _PATTERNS = {
@@ -79,8 +79,8 @@ def load_config(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); give a YAML configuration file"
         ) from None
-    if len(raw) > _MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: {len(raw)} bytes; a configuration has at most {_MAX_FILE_BYTES}")
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: {len(raw)} bytes; a configuration has at most {MAX_FILE_BYTES}")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +18,11 @@ from typing import Any, TypeVar
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.tokens import CommentToken
 
-from streamqa.config import Config, parse_config
+from streamqa.config import MAX_FILE_BYTES, Config, parse_config
 from streamqa.errors import ConfigError, StreamQAError
 from streamqa.replacing import replacing
 from streamqa.settings import QuestionConfig, SourceConfig
@@ -34,6 +36,18 @@ _PLAIN = re.compile(
 )
 _BEHIND = 2  # where ruamel keeps the comment behind a key's value, with the lines up to the next key
 _FIRST = 3  # where it keeps those above the first key of a key's value
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes numbers as every loader reads them: 1e-05 would be a text to one of YAML 1.1."""
+
+
+def _decimal(representer: RoundTripRepresenter, value: float) -> Any:
+    text = f"{Decimal(repr(value)):f}"
+    return representer.represent_scalar("tag:yaml.org,2002:float", text if "." in text else f"{text}.0")
+
+
+_Representer.add_representer(float, _decimal)
 
 
 class ConfigurationFile:
@@ -89,6 +103,10 @@ def with_changes(
     except (YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         what = type(error).__name__
         raise ConfigError(f"{name}: the change cannot be written here ({what}); edit the file") from None
+    if len(changed.encode()) > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"{name}: would be larger than the {MAX_FILE_BYTES} bytes that a configuration may have"
+        )
     expected = (
         _expected(there.questions, config.questions, standing.questions),
         _expected(there.sources, config.sources, standing.sources),
@@ -135,6 +153,7 @@ def _differing(
 
 def _changed(text: str, config: Config, standing: Standing) -> str:
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 10**6
     root = yaml.load(text)
@@ -148,7 +167,7 @@ def _changed(text: str, config: Config, standing: Standing) -> str:
             if new is None:
                 _remove(root, key, root[key], name)
             elif old is None or _key(root[key], name) is None:
-                _add(root[key], name, new.given())
+                _put(root[key], name, _entry(new.given()))
             else:
                 _update(root[key], name, old.given(), new.given())
     _keep_indent(yaml, root)
@@ -169,11 +188,12 @@ def _key(section: CommentedMap, name: str) -> Any:
     return next((key for key in section if str(key) == name), None)
 
 
-def _add(section: CommentedMap, name: str, given: dict[str, Any]) -> None:
-    """A new last entry, in one line, above the comments that stood behind the last one."""
-    below = _cut_below(section, list(section)[-1]) if section else ""
-    section[name] = _node(given["url"]) if given.keys() == {"url"} else _node(given)
-    _append_below(section, name, below)
+def _put(section: CommentedMap, key: Any, node: Any) -> None:
+    """Put a value in its place, or behind the last one, above the comments that stood there."""
+    before = key if key in section else next(reversed(section), None)
+    below = "" if before is None else _cut_below(section, before)
+    section[key] = node
+    _append_below(section, key, below)
 
 
 def _update(section: CommentedMap, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -181,7 +201,7 @@ def _update(section: CommentedMap, name: str, old: dict[str, Any], new: dict[str
     entry = section[key]
     if not isinstance(entry, CommentedMap):  # written as one text
         if new.keys() == {"url"}:
-            section[key] = _node(new["url"])
+            section[key] = _entry(new)
             return
         whole = _node({"url": new["url"]})
         if new["url"] == old["url"]:
@@ -191,7 +211,7 @@ def _update(section: CommentedMap, name: str, old: dict[str, Any], new: dict[str
         _remove(section, key, entry, str(inner))
     for inner, value in new.items():
         if inner not in entry or value != old.get(inner):
-            entry[inner] = _node(value)
+            _put(entry, inner, _node(value))
 
 
 def _remove(parent: CommentedMap, parent_key: Any, section: CommentedMap, name: str) -> None:
@@ -245,6 +265,10 @@ def _append_below(section: CommentedMap, key: Any, below: str) -> None:
     if slots[place] is None:
         slots[place] = CommentToken("\n", CommentMark(0), None)
     slots[place].value += below
+
+
+def _entry(given: dict[str, Any]) -> Any:
+    return _node(given["url"] if given.keys() == {"url"} else given)
 
 
 def _node(value: Any) -> Any:

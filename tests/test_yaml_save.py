@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -168,6 +169,38 @@ def test_sections_that_are_not_there_are_begun(text: str) -> None:
 )
 def test_texts_are_read_as_they_were_said(ask: str) -> None:
     changed(questions={"q": {"ask": ask}, "person": {"ask": ask}})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_order_of_changes_leaves_what_they_are_not_about(seed: int) -> None:
+    """`changed` compares all that the text says with what it should; here the comments are looked at."""
+    chance, text, free = random.Random(seed), TEXT, iter(range(1000))
+    for _ in range(25):
+        config = parse_config(text, environ=ENVIRON)
+        names = [*config.questions, f"q{next(free)}"]
+        settings: dict[str, Any] = {"ask": f"Is it {chance.random()}?", "every": f"{chance.randrange(1, 9)}s"}
+        if chance.random() < 0.5:
+            settings |= {
+                "zone": [0, 0, round(chance.uniform(0.1, 1), 6), 1],
+                "gate": {"threshold": chance.random()},
+            }
+        text = changed(text, questions={chance.choice(names): None if chance.random() < 0.4 else settings})
+        source = {"url": "scene:gate", "priority": chance.randrange(9)} if chance.random() < 0.7 else None
+        if not any("gate" in (item.sources or ()) for item in config.questions.values()):
+            text = changed(text, sources={chance.choice([*config.sources, f"s{next(free)}"]): source})
+        for comment in ("# what we watch", "# the small one", "# what we ask", "# where", "# end"):
+            assert text.count(comment) == 1, text
+
+
+def test_small_numbers_are_read_as_numbers() -> None:
+    after = changed(questions={"q": {"ask": "b?", "zone": [0, 0.00001, 0.5, 1], "gate": 1e-7}})
+    assert "0.00001" in after
+    assert "0.0000001" in after
+
+
+def test_a_file_that_would_be_too_large_to_load_is_not_written() -> None:
+    with pytest.raises(ConfigError, match="larger than"):
+        changed(questions={f"q{number}": {"ask": f"{number}" * 700} for number in range(100, 700)})
 
 
 @pytest.mark.parametrize("name", ["1", "1.50", "null", "true", "0x1F", "2026-01-01", "no", "1_000"])

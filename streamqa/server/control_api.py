@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from streamqa.server.commands import Code, Refused, Section, carry_out, one_of, refusing
 from streamqa.server.context import ServerContext
@@ -150,7 +151,18 @@ _SOURCE_EXAMPLES = {"synthetic": {"value": {"id": "gate", "settings": {"url": "s
 
 
 class _Route(APIRoute):
-    """Whatever goes wrong is a `Problem`."""
+    """Whatever goes wrong is a `Problem`; `Allow` names all methods of a path, not those of its first route only."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request whose path is this route's."""
+        if scope["method"] in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        same = [route for route in scope["app"].routes if getattr(route, "path", None) == self.path]
+        allow = ", ".join(
+            sorted({method for route in same for method in getattr(route, "methods", None) or ()})
+        )
+        await JSONResponse({"detail": "Method Not Allowed"}, 405, {"allow": allow})(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -222,6 +222,12 @@ def test_who_may_do_what(site: Any, line: ControlSite, serving: Any) -> None:
     assert {change[3] for change in line.changes()} == {"admin"}
 
 
+def test_a_method_that_a_path_has_not_names_those_that_it_has(http: httpx2.Client) -> None:
+    for path, methods in (("/api/questions", "GET, POST"), ("/api/sources/gate", "DELETE, GET, PUT")):
+        response = http.patch(path, json={})
+        assert (response.status_code, response.headers["allow"]) == (405, methods)
+
+
 def test_without_a_control_nothing_can_be_changed(get: Any) -> None:
     response = get("/api/questions")
     assert (response.status_code, response.json()["code"]) == (503, "unavailable")
