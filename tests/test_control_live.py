@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from websockets.sync.client import ClientConnection, connect
 
 from streamqa.config import parse_config
 from streamqa.control import LineControl
@@ -185,6 +187,72 @@ def test_changes_are_there_after_a_restart_and_so_are_their_records(tmp_path: Pa
             "source yard paused",
         ):
             assert told in note
+
+
+class Socket:
+    """The websocket of a line, command by command."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection, self._ids = connection, count(1)
+
+    def say(self, **message: Any) -> dict[str, Any]:
+        """What comes back for it."""
+        name = str(next(self._ids))
+        self._connection.send(json.dumps({"id": name, **message}))
+        while True:
+            heard: dict[str, Any] = json.loads(self._connection.recv(20))
+            if heard.get("id") == name:
+                return heard
+
+
+def by_rest(line: Live, message: dict[str, Any]) -> dict[str, Any]:
+    """The same as a command of the websocket: what comes back, as the websocket says it."""
+    what = "question" if "question" in message else "source"
+    name, settings = message[what], message.get("settings")
+    one = f"/api/{what}s/{name}"
+    method, path, body = {
+        "ask": ("POST", f"/api/{what}s", {"id": name, "settings": settings}),
+        "add": ("POST", f"/api/{what}s", {"id": name, "settings": settings}),
+        "update": ("PUT", one, settings),
+        "pause": ("POST", f"{one}/pause", None),
+        "resume": ("POST", f"{one}/resume", None),
+        "remove": ("DELETE", one, None),
+    }[message["type"]]
+    response = line.http.request(method, path, json=body)
+    assert response.status_code < 300, response.text
+    return response.json() if response.content else {"id": name}
+
+
+def test_the_websocket_and_rest_do_the_same_and_leave_the_same_records(tmp_path: Path) -> None:
+    yard = {"url": "scene:gate"}
+    messages: list[dict[str, Any]] = [
+        {"type": "ask", "question": "light", "settings": LIGHT},
+        {"type": "update", "question": "light", "settings": {**LIGHT, "every": "1s"}},
+        *({"type": kind, "question": "light"} for kind in ("pause", "resume", "remove")),
+        {"type": "add", "source": "yard", "settings": yard},
+        {"type": "update", "source": "yard", "settings": {**yard, "priority": 3}},
+        *({"type": kind, "source": "yard"} for kind in ("pause", "resume", "remove")),
+    ]
+    with live(tmp_path) as line, connect(f"ws{str(line.http.base_url)[4:]}ws", proxy=None) as connection:
+        socket = Socket(connection)
+        replies = [socket.say(**message) for message in messages]
+        assert {reply["type"] for reply in replies} == {"reply"}, replies
+        same = [by_rest(line, message) for message in messages]
+        for reply, other in zip(replies, same, strict=True):
+            for moving in ("state", "reason", "since", "facts"):  # of a source, from one moment to the next
+                assert (moving in reply["result"]) == (moving in other)
+                reply["result"].pop(moving, None)
+                other.pop(moving, None)
+            assert reply["result"] == other
+        records = line.until(lambda: len(line.records("change")) == 20 and line.records("change"))
+        plain = [{key: record[key] for key in record if key not in ("seq", "at")} for record in records]
+        assert plain[:10] == plain[10:]
+        listed = socket.say(type="list")["result"]
+        assert listed["questions"] == line.http.get("/api/questions").json()["questions"]
+        once = socket.say(type="ask_once", source="gate", settings={"ask": "Is it?", "kind": "yes_no"})
+        assert (once["result"]["seq"], once["result"]["value"]) == (None, True)
+        refused = socket.say(type="pause", question="light")
+        assert (refused["type"], refused["code"]) == ("error", "not_there")
 
 
 def test_a_single_question_about_now_and_about_a_moment_ago(tmp_path: Path) -> None:
