@@ -24,6 +24,12 @@ from streamqa.version import __version__
 
 # What a server may make FFmpeg open: a playlist or a redirection names any URL, e.g. file:/etc/passwd or concat:….
 _WEB = "http,https,tls,tcp,crypto,httpproxy,data"
+# Of what a guarded source may be: video, and playlists that hand the proxy on. Not `concat`, a text that names files,
+# which FFmpeg recognises in whatever a server sends: it fetches them without the proxy (measured).
+_FORMATS = (
+    "hls,mpegts,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,asf,mpeg,mpegvideo,mpjpeg,mjpeg,h264,hevc,vvc,"
+    "av1,obu,ivf,m4v,ogg,nut,mxf,gif,apng,jpeg_pipe,png_pipe,webp_pipe,aac,ac3,eac3,mp3,webvtt"
+)
 _RTSP = "rtp,udp,tcp,tls"
 _RTMP = "rtmp,rtmps,tls,tcp"
 _SRT = "srt"
@@ -111,7 +117,7 @@ class Link:
     transport: str = "tcp"  # of RTSP: "tcp" or "udp"
     tls_verify: bool = True
     live: bool = True  # False: a recording, for which the frame rate is waited for
-    proxy: str = ""  # of http and https
+    proxy: str = ""  # of http and https, for guarded sources
 
     def options(self, url: str) -> dict[str, str]:
         """FFmpeg's options for `url`; empty for a path."""
@@ -125,7 +131,7 @@ class Link:
         if protocol.whitelist == _RTSP:
             options["rtsp_transport"] = self.transport
         if protocol.whitelist == _WEB and self.proxy:
-            options["http_proxy"] = self.proxy
+            options |= {"http_proxy": self.proxy, "format_whitelist": _FORMATS}
         if protocol.tls:
             options |= self._tls()
         return options

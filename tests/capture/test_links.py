@@ -276,3 +276,15 @@ def test_a_stream_in_segments_may_be_silent_between_them(url: str) -> None:
 @pytest.mark.parametrize("url", ["http://h/x.mjpeg", "rtsp://h/x", "x.m3u8", "http://h/x?file=x.m3u8"])
 def test_any_other_stream_may_not(url: str) -> None:
     assert silence_s(url, 5.0) == 5.0
+
+
+def test_a_guarded_source_goes_by_its_proxy_and_is_video() -> None:
+    guarded = Link(5, proxy="http://127.0.0.1:9")
+    for url in ("http://h/x", "https://h/x"):
+        options = guarded.options(url)
+        assert options["http_proxy"] == "http://127.0.0.1:9"
+        formats = options["format_whitelist"].split(",")
+        assert "hls" in formats
+        assert not {"concat", "dash", "imf", "sdp", "rtsp", "image2", "svg_pipe"} & set(formats)
+        assert not {"http_proxy", "format_whitelist"} & set(Link(5).options(url))
+    assert "http_proxy" not in guarded.options("rtsp://h/x")

@@ -24,6 +24,30 @@ REACH = reach_of(ReachConfig(hosts=["127.0.0.1"]))
 NOWHERE = Reach(frozenset(("http", "rtsp")))
 
 
+DASH = (
+    '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"><Period>'
+    '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="9"><BaseURL>http://127.0.0.2:PORT/clip.mp4'
+    "</BaseURL><SegmentBase/></Representation></AdaptationSet></Period></MPD>"
+)
+KEYED = (
+    "#EXTM3U\n#EXT-X-TARGETDURATION:3\n"
+    '#EXT-X-KEY:METHOD=AES-128,URI="http://127.0.0.2:PORT/key"\n#EXTINF:3,\nseg.ts\n#EXT-X-ENDLIST\n'
+)
+# What is not video, and names other files: FFmpeg knows several such kinds by what they begin with.
+TEXTS = {
+    "/concat": "ffconcat version 1.0\nfile hop.mp4\n",
+    "/hop.mp4": "ffconcat version 1.0\nfile to/127.0.0.2/clip.mp4\n",
+    "/concat2": "ffconcat version 1.0\nfile to/127.0.0.2/clip.mp4\n",
+    "/absolute": "ffconcat version 1.0\nfile http://127.0.0.2:PORT/clip.mp4\n",
+    "/dash.mpd": DASH,
+    "/keyed.m3u8": KEYED,
+    "/listed.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nconcat2\n#EXT-X-ENDLIST\n",
+    "/nested.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nlist/127.0.0.2/x.m3u8\n#EXT-X-ENDLIST\n",
+    "/variants.m3u8": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\nhttp://127.0.0.2:PORT/list/127.0.0.2/x.m3u8\n",
+    "/sdp": "v=0\no=- 0 0 IN IP4 127.0.0.2\ns=x\nc=IN IP4 127.0.0.2\nt=0 0\nm=video 9 RTP/AVP 96\n",
+}
+
+
 class Web(BaseHTTPRequestHandler):
     """A server on all loopback addresses that sends FFmpeg from the allowed one to the other."""
 
@@ -42,6 +66,8 @@ class Web(BaseHTTPRequestHandler):
                 f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nhttp://{host}:{port}/seg.ts\n#EXT-X-ENDLIST\n"
             )
             self.answer(200, text.encode())
+        elif self.path in TEXTS:
+            self.answer(200, TEXTS[self.path].replace("PORT", str(port)).encode())
         elif self.path in ("/clip.mp4", "/seg.ts"):
             self.answer(200, self.clip)
         else:
@@ -144,6 +170,16 @@ def test_a_playlist_does_not_lead_to_a_private_address(web: Any) -> None:
     web.RequestHandlerClass.asked.clear()
     with pytest.raises(SourceError):
         watched(web, "list/127.0.0.2/x.m3u8")
+    assert others(web) == []
+
+
+@pytest.mark.parametrize("path", sorted(TEXTS))
+@pytest.mark.parametrize("pace", ["fast", "auto"])
+def test_whatever_names_other_files_does_not_lead_to_a_private_address(
+    web: Any, path: str, pace: str
+) -> None:
+    with pytest.raises(SourceError):
+        watched(web, path[1:], pace=pace)
     assert others(web) == []
 
 
