@@ -36,6 +36,7 @@ from streamqa.types import Request as Prompts
 
 CHAT_PATH = "/v1/chat/completions"
 
+_MOST_AT_ONCE = 8  # each with up to 16 MB of text and 75 MB of pixels
 _FINISH = {"eos": "stop", "length": "length"}
 _EXAMPLES = {
     "now": {
@@ -71,13 +72,20 @@ class ChatError(BaseModel):
 
 
 class _Route(APIRoute):
-    """Whatever goes wrong has the OpenAI shape."""
+    """Whatever goes wrong has the OpenAI shape. At most `_MOST_AT_ONCE` at a time: each may hold a large picture."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        inside = 0
 
         async def handled(request: Request) -> Response:
+            nonlocal inside
+            if inside >= _MOST_AT_ONCE:
+                return _problem(503, "busy", f"{inside} such requests are being answered; try again soon")
+            inside += 1
             try:
+                if self.path == CHAT_PATH:
+                    need("ask")(request)  # as a dependency does, but before its body is read
                 return await handle(request)
             except Refused as refused:
                 return _problem(_status(refused.code), refused.code, str(refused))
@@ -86,6 +94,8 @@ class _Route(APIRoute):
             except HTTPException as error:
                 code = "forbidden" if error.status_code in (401, 403) else "bad_message"
                 return _problem(error.status_code, code, str(error.detail), error.headers)
+            finally:
+                inside -= 1
 
         return handled
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,7 +166,23 @@ def test_refusals_have_the_shape_of_openai(
     assert "\n" not in error["message"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"null"])
+def test_only_so_many_at_once_hold_a_picture(http: httpx2.Client, site: Any) -> None:
+    headers = "host: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 99\r\n"
+    begun = f"POST {CHAT_PATH} HTTP/1.1\r\n{headers}\r\n{{"
+    with ExitStack() as held:
+        for _ in range(8):
+            one = held.enter_context(socket.create_connection(("127.0.0.1", site.server.port), 10))
+            one.sendall(begun.encode())
+
+        def is_full() -> bool:
+            response = http.post(CHAT_PATH, json=asking())
+            return response.status_code == 503 and response.json()["error"]["code"] == "busy"
+
+        assert any(is_full() for _ in range(500))
+    assert any(http.post(CHAT_PATH, json=asking()).status_code == 200 for _ in range(500))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"null", b"[" * 100_000])
 def test_bodies_that_are_no_json_object(http: httpx2.Client, content: bytes) -> None:
     response = http.post(CHAT_PATH, content=content, headers={"content-type": "application/json"})
     assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_message")

@@ -164,7 +164,7 @@ def test_refusals(http: httpx2.Client, line: ControlSite, wrong: tuple[str, str,
     assert line.records == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"\xff\xfe", b"null", b'"' + b"[" * 5000, b"1e999"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"\xff\xfe", b"null", b"[" * 100_000, b"1e999"])
 def test_bodies_that_are_no_json_object(http: httpx2.Client, content: bytes) -> None:
     for path in ("/api/questions", "/api/ask"):
         response = http.post(path, content=content, headers={"content-type": "application/json"})
