@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 from streamqa.metrics import Metrics
 from streamqa.server.auth import Holder, Keyring, Sessions
 from streamqa.server.doors import host_allowed, is_from_elsewhere, origin_allowed
-from streamqa.server.rate import Buckets, client_key
+from streamqa.server.rate import Buckets, client_key, is_here
 from streamqa.server.scopes import LOCAL, Visitor
+from streamqa.service_settings import is_loopback
 
 SESSION_S = 12 * 3600.0
 SUBPROTOCOL = "streamqa"
@@ -70,7 +71,9 @@ class Guard:
         # Cookies know no ports: two servers on one machine would log each other's browsers out.
         self.cookie = f"streamqa_{port}"
         self.sessions = Sessions(SESSION_S, _SESSIONS_PER_TOKEN)
-        self._host = host
+        self._host = (
+            host if is_loopback(host) else "127.0.0.1"
+        )  # by which it is known where nothing is locked
         self._keyring = keyring
         self._metrics = metrics
         self._requests = Buckets(*rate)
@@ -82,8 +85,12 @@ class Guard:
         refusal = self._too_often(knock, now_s) or self._out_of_place(knock)
         if refusal is not None:
             return refusal
-        if not self.is_locked:
-            return LOCAL
+        if (
+            not self.is_locked
+        ):  # the configuration allows that on loopback only; here it is so whatever it says
+            if is_here(knock.peer):
+                return LOCAL
+            return self._refused("token", 401, "this server has no tokens, so it is for its own machine only")
         visitor = self._known(knock, now_s)
         if isinstance(visitor, Refusal) or visitor is not None:
             return visitor

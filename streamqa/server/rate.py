@@ -59,6 +59,12 @@ def client_key(peer: str | None, forwarded_for: str | None) -> str:
     return str(address)
 
 
+def is_here(peer: str | None) -> bool:
+    """Whether whoever has this address is a program on this machine."""
+    address = _parsed(peer)
+    return address is not None and address.is_loopback
+
+
 def _parsed(text: str | None) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address((text or "").partition("%")[0])

@@ -26,6 +26,7 @@ from streamqa.server.broadcast import Broadcaster
 from streamqa.server.context import Limits, ServerContext
 from streamqa.server.guard import Guard, Knock, Refusal
 from streamqa.server.listen import Door
+from streamqa.server.rate import client_key
 from streamqa.server.subscriber import Subscriber
 
 WEBSOCKET_PATH = "/ws"
@@ -186,6 +187,7 @@ class _HttpConnection(H11Protocol):
             False  # where its logger is listened to, uvicorn writes each URL, whatever its settings say
         )
         self._limits = limits
+        self.key = ""  # whom it is counted for; "": this machine
         self._overdue: asyncio.TimerHandle | None = None
         self._handed_over = False
 
@@ -193,7 +195,10 @@ class _HttpConnection(H11Protocol):
         """A client is there."""
         super().connection_made(transport)
         self._wait_for_rest()
-        if len(self.connections) > 2 * self._limits.connections:  # up to here uvicorn answers 503
+        self.key = client_key(self.client[0] if self.client else None, None)
+        of_mine = sum(getattr(other, "key", "") == self.key for other in self.connections) if self.key else 0
+        # Up to the first number uvicorn answers 503; and no address takes all the room from the others.
+        if len(self.connections) > 2 * self._limits.connections or 2 * of_mine > self._limits.connections:
             transport.abort()
 
     def data_received(self, data: bytes) -> None:

@@ -90,11 +90,22 @@ def test_what_strangers_may_not_have(path: str) -> None:
 def test_without_tokens_whoever_is_on_this_machine_may_do_all() -> None:
     guard = make_guard(locked=False)
     assert guard.admit(knock(host="localhost:8765", peer="127.0.0.1"), 0) == LOCAL
-    assert guard.admit(knock(host="localhost:8765", authorization="Bearer x"), 0) == LOCAL
+    assert guard.admit(knock(host="localhost:8765", peer="::1", authorization="Bearer x"), 0) == LOCAL
     assert status_of(guard.admit(knock(host="evil.example"), 0)) == 403
     assert status_of(guard.admit(knock(host=["localhost", "localhost"]), 0)) == 403
     assert status_of(guard.admit(knock(host=None), 0)) == 403
     assert refused(guard, "host") == 3
+
+
+def test_without_tokens_nobody_else_may_anything_wherever_it_listens() -> None:
+    guard = Guard("0.0.0.0", 1, Keyring(), Metrics(), (50, 200))
+    assert guard.admit(knock(host="localhost", peer="127.0.0.1"), 0) == LOCAL
+    for peer in ("203.0.113.7", "10.0.0.7", None, ""):
+        for path in ("/", "/healthz", "/api/info"):
+            assert status_of(guard.admit(knock(path, host="localhost", peer=peer), 0)) == 401
+    assert (
+        status_of(guard.admit(knock(host="10.0.0.7", peer="127.0.0.1"), 0)) == 403
+    )  # a name of the attacker's
 
 
 def test_with_tokens_a_proxy_may_give_any_name() -> None:
@@ -107,7 +118,7 @@ def test_with_tokens_a_proxy_may_give_any_name() -> None:
 def test_pages_of_other_sites_may_do_nothing(locked: bool, method: str) -> None:
     guard = make_guard(locked=locked)
     host = HOST if locked else "localhost:8765"
-    token = {"authorization": f"Bearer {TOKEN}", "host": host}
+    token = {"authorization": f"Bearer {TOKEN}", "host": host, "peer": "127.0.0.1"}
     for headers in (
         {"origin": "http://evil.example"},
         {"origin": "null"},

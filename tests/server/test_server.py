@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -147,6 +148,36 @@ def test_too_many_http_connections(make_site: Any) -> None:
             held += [await asyncio.open_connection("127.0.0.1", site.server.port) for _ in range(5)]
             async with asyncio.timeout(5):
                 assert b"" in [await reader.read(1) for reader, _ in held[-1:]]
+            for _, writer in held:
+                writer.transport.abort()
+
+    asyncio.run(scenario())
+
+
+def own_address() -> str:
+    """An address of this machine in a network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine is in no network")
+        return str(probe.getsockname()[0])
+
+
+def test_one_address_does_not_take_all_the_room(make_site: Any) -> None:
+    address, site = own_address(), make_site(connections=8)
+    site.host = "0.0.0.0"
+
+    async def scenario() -> None:
+        async with site.running(), asyncio.timeout(10):
+            held = [await asyncio.open_connection(address, site.server.port) for _ in range(4)]
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(address, site.server.port)
+                with suppress(ConnectionError):
+                    assert await reader.read(1) == b""
+                writer.close()
+            request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            assert b" 200 " in await exchange(site.server.port, request, b"\r\n\r\n")
             for _, writer in held:
                 writer.transport.abort()
 
