@@ -14,6 +14,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ from streamqa.sinks.base import Logged
 from streamqa.types import utc_now
 
 _log = logging.getLogger(__name__)
+
+_COMMAND_THREADS = 24
 
 Check = Callable[[ServerConnection, Request], Response | None]  # None lets the websocket upgrade through
 
@@ -62,6 +65,9 @@ class Broadcaster:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._websockets: WebSocketServer | None = None
         self._watch: asyncio.Task[None] | None = None
+        # Threads of their own: commands may take long, and reading the log back must not wait for any of them. More
+        # than single questions may wait for the model, so that one too many is told so at once.
+        self._commanding = ThreadPoolExecutor(_COMMAND_THREADS, "command")
 
     async def start(self) -> None:
         """Be ready to take connections."""
@@ -127,6 +133,7 @@ class Broadcaster:
                 connection.transport.abort()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._websockets.wait_closed(), 1.0)
+        self._commanding.shutdown(wait=False, cancel_futures=True)
         self._websockets = None
         if self._folder is not None:
             self._folder.cleanup()
@@ -190,7 +197,9 @@ class Broadcaster:
             subscriber.begin(self._carry_out(subscriber, message))
 
     async def _carry_out(self, subscriber: Subscriber, command: Command) -> None:
-        said = await asyncio.to_thread(execute, command, subscriber.visitor, self._context.control)
+        loop = asyncio.get_running_loop()
+        visitor, control = subscriber.visitor, self._context.control
+        said = await loop.run_in_executor(self._commanding, execute, command, visitor, control)
         subscriber.say(said.json_text())
 
     def _subscribe(self, subscriber: Subscriber, message: Subscribe) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ from streamqa.server.commands import execute, moment
 from streamqa.server.messages import Error, Reply
 from streamqa.server.protocol import parse
 from streamqa.server.visitor import LOCAL, Scope, Visitor
-from streamqa.types import Moment
+from streamqa.testing import ScriptedModel
+from streamqa.types import Moment, Prompt
 from tests.noted_line import ControlSite
 
 OPEN = {"ask": "Is it open?", "kind": "yes_no"}
@@ -172,3 +176,37 @@ def test_without_a_control_nothing_can_be_changed_or_asked() -> None:
 def test_a_time_is_with_a_zone_and_within_reason(at: str) -> None:
     with pytest.raises(ConfigError):
         moment(None, at, None)
+
+
+def test_questions_that_take_long_hold_up_nobody_who_comes_back(
+    site: Any, join: Any, answer: Any, line: ControlSite
+) -> None:
+    asked, done = threading.Semaphore(0), threading.Event()
+
+    def slow(image: Any, prompt: Prompt) -> str:
+        asked.release()
+        assert done.wait(20)
+        return "at last"
+
+    line.line.model = ScriptedModel(slow)
+    site.control = line.control
+
+    async def main() -> None:
+        async with site.running(), AsyncExitStack() as stack:
+            site.publish(*map(answer, range(5)))
+            askers = [await stack.enter_async_context(join(site, subscription=None)) for _ in range(4)]
+            for peer in askers:
+                for number in range(4):
+                    await peer.say(type="ask_once", id=str(number), source="gate", settings={"ask": "?"})
+            try:
+                for _ in range(16):  # all of them are being answered at once
+                    assert await asyncio.to_thread(asked.acquire, timeout=10)
+                back = await stack.enter_async_context(join(site, since=0))
+                assert [record["seq"] for record in await back.hear_until(5)] == [1, 2, 3, 4, 5]
+            finally:
+                done.set()
+            for peer in askers:
+                replies = [await peer.hear() for _ in range(4)]
+                assert {reply["result"]["value"] for reply in replies} == {"at last"}
+
+    asyncio.run(main())
