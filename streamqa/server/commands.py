@@ -6,6 +6,7 @@ costs all day, and everybody sees it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -38,6 +39,8 @@ Code = Literal[
 Section = Literal["questions", "sources"]
 ONCE = "ask_once"  # the question's id in the answer to a single question
 
+_log = logging.getLogger(__name__)
+
 _MOST_CHARACTERS = 500  # of a message
 
 
@@ -55,6 +58,10 @@ def execute(command: Command, visitor: Visitor, control: Control | None) -> Repl
         return Reply(id=command.id, result=carry_out(command, visitor, control))
     except Refused as refused:
         return Error(id=command.id, code=refused.code, message=str(refused))
+    # The supervisor of one command: whatever a mistake of ours raises, the client is told, and its connection goes on.
+    except Exception:
+        _log.exception("the command %s failed", command.type)
+        return Error(id=command.id, code="internal", message="this server failed at it; its log says why")
 
 
 def carry_out(command: Command, visitor: Visitor, control: Control | None) -> dict[str, Any]:

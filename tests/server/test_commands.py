@@ -170,6 +170,15 @@ def test_without_a_control_nothing_can_be_changed_or_asked() -> None:
         assert reply.code == "unavailable"
 
 
+def test_a_mistake_of_ours_is_told_and_logged(
+    line: ControlSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(line.control, "describe", lambda: 1 // 0)
+    found = error(line, type="list", id="3")
+    assert (found.code, found.id) == ("internal", "3")
+    assert "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.parametrize(
     "at", ["noon", "2026-11-22T02:22:34", "0001-01-01T00:00:00+14:00", "", "9999-12-31T23:59:59-14:00"]
 )
