@@ -58,7 +58,7 @@ def execute(command: Command, visitor: Visitor, control: Control | None) -> Repl
         return Reply(id=command.id, result=carry_out(command, visitor, control))
     except Refused as refused:
         return Error(id=command.id, code=refused.code, message=str(refused))
-    # The supervisor of one command: whatever a mistake of ours raises, the client is told, and its connection goes on.
+    # The supervisor of one command: whatever a mistake of ours raises, the client is told, and the connection stays.
     except Exception:
         _log.exception("the command %s failed", command.type)
         return Error(id=command.id, code="internal", message="this server failed at it; its log says why")
