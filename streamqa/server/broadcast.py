@@ -25,6 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from streamqa.errors import ProtocolError
+from streamqa.server.audiences import Audiences
 from streamqa.server.burst import Burst
 from streamqa.server.commands import execute
 from streamqa.server.context import Limits, ServerContext
@@ -57,6 +58,7 @@ class Broadcaster:
         self._replays = Replays(context.log, context.metrics, limits)
         self._messages = Buckets(limits.messages_per_s, limits.messages_burst, 2 * limits.connections)
         self._subscribers: set[Subscriber] = set()
+        self._live = Audiences()
         self._pending: list[Logged] = []  # published, not yet written
         self._published = context.log.last_seq
         self._news = asyncio.Event()  # set, and replaced, when something is published
@@ -86,7 +88,7 @@ class Broadcaster:
     def connection(self, *_: Any, **__: Any) -> Subscriber:
         """What uvicorn calls, with arguments of its own, for each upgrade request."""
         assert self._websockets is not None, "start() comes first"
-        return Subscriber(self._websockets, self._limits, self._on_resume)
+        return Subscriber(self._websockets, self._limits, self._live.hold, self._on_resume)
 
     def publish(self, records: Sequence[Logged]) -> None:
         """Send records in the order of their numbers; those without one are in no log. Never waits, never raises."""
@@ -169,6 +171,7 @@ class Broadcaster:
             pass
         finally:
             self._subscribers.discard(connection)
+            self._live.discard(connection)
             self._context.metrics.subscribers.dec()
             connection.release()
 
@@ -204,6 +207,7 @@ class Broadcaster:
 
     def _subscribe(self, subscriber: Subscriber, message: Subscribe) -> None:
         self._flush()  # what was published before this message still goes by the old filter
+        self._live.discard(subscriber)
         if subscriber.replay is not None:
             subscriber.replay.cancel()
             subscriber.replay = None
@@ -216,9 +220,17 @@ class Broadcaster:
         gap = subscriber.session.subscribe(message, place, self._published)
         if gap is not None:
             subscriber.say(gap.json_text())
-        if subscriber.session.phase == "replay":
-            replay = self._replays.run(subscriber, lambda: self._published)
-            subscriber.replay = asyncio.create_task(replay)
+        if self._join(subscriber) is not None:
+            subscriber.replay = asyncio.create_task(self._replays.run(subscriber, self._join))
+
+    def _join(self, subscriber: Subscriber) -> int | None:
+        """Let it go live if it has all that was published: None. Else the newest number that was."""
+        self._flush()  # what is pending goes to the others: it has that already, or will read it
+        if not subscriber.session.join(self._published):
+            return self._published
+        if subscriber.is_open:
+            self._live.add(subscriber)
+        return None
 
     def _flush(self) -> None:
         if self._flush_timer is not None:
@@ -229,33 +241,12 @@ class Broadcaster:
         records, self._pending = self._pending, []
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        burst = Burst(records)
-        sent = 0
-        for subscriber in self._subscribers:
-            if subscriber.session.phase == "live":
-                sent += self._deliver(subscriber, burst)
+        sent, dropped = self._live.deliver(Burst(records))
+        self._count_dropped(dropped)
         metrics, took_s = self._context.metrics, loop.time() - began_at
         metrics.messages_sent.inc(sent)
         metrics.flush_seconds.observe(took_s)
         self._flush_again_at = began_at + took_s + self._limits.rest_s(took_s)
-
-    def _deliver(self, subscriber: Subscriber, burst: Burst) -> int:
-        """Give one live subscriber what it wants of a burst; returns how many messages were written."""
-        items, data = burst.share(subscriber.session)
-        if not items:
-            return 0
-        if subscriber.holds_back:
-            backlog = subscriber.backlog
-            self._count_dropped(sum(backlog.push(item.seq, item.data) for item in items))
-            return 0
-        try:
-            subscriber.write(data)
-        # One broken connection must not keep the others from their answers.
-        except (RuntimeError, OSError) as error:
-            _log.warning("cutting off a subscriber: %s", error)
-            subscriber.transport.abort()
-            return 0
-        return len(items)
 
     def _on_resume(self, subscriber: Subscriber) -> None:
         """Its socket takes data again: the gap, then what was kept."""
@@ -287,7 +278,7 @@ class Broadcaster:
     def _send_heartbeats(self) -> None:
         self._flush()  # the heartbeat says that everything up to here has been sent
         data = frame(Heartbeat(last_seq=self._published, at=wall(utc_now())).json_text())
-        for subscriber in self._subscribers:
+        for subscriber in self._live:
             # Only where it is true; a client may take it for its place in the log.
-            if subscriber.session.phase == "live" and not subscriber.holds_back:
+            if not subscriber.holds_back:
                 subscriber.write(data)

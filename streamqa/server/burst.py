@@ -20,45 +20,34 @@ class Item(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What one subscriber gets of a burst."""
+    """What those who want the same get of a burst."""
 
-    items: Sequence[Item]
+    items: list[Item]
     data: bytes  # of all of them
-
-
-_NOTHING = Share((), b"")
 
 
 class Burst:
     """Some records in the order of their numbers; for each filter, its bytes are joined once."""
 
     def __init__(self, records: Sequence[Logged]) -> None:
-        numbers = [record.seq for record in records if record.seq is not None]
-        self._span = (numbers[0], numbers[-1]) if numbers else None  # None: none of them is in the log
+        self._last_seq = max((record.seq for record in records if record.seq is not None), default=None)
         self._items = [Item(record.seq, frame(to_json(record.payload)), record.payload) for record in records]
         self._shares: dict[Filter, Share] = {}
 
-    def share(self, session: Session) -> Share:
-        """What a live session gets, and has not got yet; it counts as handed over."""
-        share = self._matching(session.filter)
-        if self._span is not None:
-            first_seq, last_seq = self._span
-            if session.cursor >= first_seq:  # it joined in the middle of this burst
-                share = _joined(
-                    [item for item in share.items if item.seq is None or item.seq > session.cursor]
-                )
-            session.handed_over(last_seq)
-        if session.thinner is not None:
-            share = _joined([item for item in share.items if session.thinner.wants(item.payload)])
-        return share
-
-    def _matching(self, chosen: Filter) -> Share:
-        share = self._shares.get(chosen)
+    def share(self, wanted: Filter) -> Share:
+        """What matches a filter."""
+        share = self._shares.get(wanted)
         if share is None:
-            share = _joined([item for item in self._items if chosen.matches(item.payload)])
-            self._shares[chosen] = share
+            items = [item for item in self._items if wanted.matches(item.payload)]
+            share = self._shares[wanted] = Share(items, b"".join(item.data for item in items))
         return share
 
+    def rest(self, share: Share, session: Session) -> list[Item]:
+        """What of a share a session has not got yet, thinned where it wants that; it counts as passed on."""
+        items = [item for item in share.items if item.seq is None or item.seq > session.cursor]
+        thinner = session.thinner
+        return items if thinner is None else [item for item in items if thinner.wants(item.payload)]
 
-def _joined(items: Sequence[Item]) -> Share:
-    return Share(items, b"".join(item.data for item in items)) if items else _NOTHING
+    def has_reached(self, session: Session) -> bool:
+        """Whether a session's place is not ahead of this burst, and it wants all that matches from here on."""
+        return session.thinner is None and self._last_seq is not None and session.cursor <= self._last_seq

@@ -39,8 +39,8 @@ class Replays:
                 self._log.page, session.cursor, limits.replay_batch, query, limits.replay_bytes
             )
 
-    async def run(self, subscriber: Subscriber, published: Callable[[], int]) -> None:
-        """Give `subscriber` all that it missed; returns when it is live, or gone.
+    async def run(self, subscriber: Subscriber, join: Callable[[Subscriber], int | None]) -> None:
+        """Give `subscriber` all that it missed, until it can `join` (None then, else the newest number published).
 
         No more is read than its socket has taken: a slow one waits for itself.
         """
@@ -48,9 +48,9 @@ class Replays:
         try:
             while subscriber.is_open:
                 await subscriber.drain()
-                if session.join(published()):
+                known = join(subscriber)  # before reading: the log has all of this
+                if known is None:
                     return
-                known = published()  # before reading: the log has all of this
                 page = await self.page(session)
                 gap = session.replayed(page, known)
                 texts = [] if gap is None else [gap.json_text()]

@@ -33,11 +33,24 @@ def frame(text: str) -> bytes:
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
+class Flow:
+    """Bytes that were written to each of some connections alike, counted once for all of them."""
+
+    __slots__ = ("written",)
+
+    def __init__(self) -> None:
+        self.written = 0
+
+
 class Subscriber(ServerConnection):
     """A websocket connection with its place in the log and what waits for it."""
 
     def __init__(
-        self, server: WebSocketServer, limits: Limits, on_resume: Callable[[Subscriber], None]
+        self,
+        server: WebSocketServer,
+        limits: Limits,
+        on_pause: Callable[[Subscriber], None],
+        on_resume: Callable[[Subscriber], None],
     ) -> None:
         super().__init__(
             ServerProtocol(
@@ -57,8 +70,10 @@ class Subscriber(ServerConnection):
         self._backlog: Backlog[bytes] | None = None  # most never need one
         self._backlog_size = limits.backlog
         self._tasks: set[asyncio.Task[None]] = set()  # commands that are being carried out
-        self._on_resume = on_resume
-        self._written = 0  # bytes given to the transport by `write`
+        self._on_pause, self._on_resume = on_pause, on_resume
+        self._written = 0  # bytes given to the transport, but for those of the present flow
+        self._flow: Flow | None = None
+        self._flow_base = 0
         self._drained = 0  # the most of them that were ever seen to have left it
         self._progress_at = self.loop.time()
 
@@ -81,6 +96,14 @@ class Subscriber(ServerConnection):
         """Whether what comes has to wait: its socket is full, or something waits already."""
         return self.paused or bool(self._backlog)
 
+    def enter(self, flow: Flow) -> None:
+        """What is written to all of `flow` is written to it."""
+        self._flow, self._flow_base = flow, flow.written
+
+    def leave(self) -> None:
+        """What is written to it is written to it alone."""
+        self._written, self._flow = self._total(), None
+
     @property
     def backlog(self) -> Backlog[bytes]:
         """What waits for it."""
@@ -98,6 +121,11 @@ class Subscriber(ServerConnection):
         """Write one message."""
         self.write(frame(text))
 
+    def pause_writing(self) -> None:
+        """The socket is full (called by the transport)."""
+        super().pause_writing()
+        self._on_pause(self)
+
     def resume_writing(self) -> None:
         """The socket takes data again (called by the transport)."""
         super().resume_writing()
@@ -107,11 +135,15 @@ class Subscriber(ServerConnection):
     def stalled_s(self, now: float) -> float:
         """Seconds since a byte last left a buffer that is not empty; 0 when it is empty."""
         waiting = self.transport.get_write_buffer_size()
-        drained = self._written - waiting
+        drained = self._total() - waiting
         if waiting == 0 or drained > self._drained:
             self._drained = max(drained, self._drained)
             self._progress_at = now
         return now - self._progress_at
+
+    def _total(self) -> int:
+        """Bytes given to the transport."""
+        return self._written + (self._flow.written - self._flow_base if self._flow else 0)
 
     @property
     def busy(self) -> int:

@@ -192,8 +192,8 @@ def test_a_burst_shares_one_write(make_site: Any, join: Any, answer: Any, seqs: 
             assert time.monotonic() - start < 0.4  # at once after quiet
             writes = []
             (subscriber,) = site.server.broadcaster._subscribers
-            original = subscriber.write
-            subscriber.write = lambda data: (writes.append(len(data)), original(data))  # type: ignore[func-returns-value]
+            original = subscriber.transport.write
+            subscriber.transport.write = lambda data: (writes.append(len(data)), original(data))  # type: ignore[func-returns-value]
             for n in range(10):
                 site.publish(answer(n))
             assert seqs(await peer.hear_until(11)) == list(range(2, 12))
