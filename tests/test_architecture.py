@@ -73,9 +73,9 @@ HOMES = {
         "streamqa.bench.capture_exact",
     ),
     "cv2": ("streamqa.capture.webcam",),
-    "fastapi": ("streamqa.server",),
+    "fastapi": ("streamqa.server", "streamqa.bench.fanout_rivals"),
     "starlette": ("streamqa.server",),
-    "uvicorn": ("streamqa.server",),
+    "uvicorn": ("streamqa.server", "streamqa.bench.fanout_rivals"),
     "ruamel": ("streamqa.yaml_save",),
 }
 LAZY = {"cv2", "transformers"}  # and there only inside functions: cv2 needs libGL, transformers takes seconds

@@ -103,6 +103,36 @@ def gate(
     _show(measure(settings, demo_config(), _progress), as_json, out)
 
 
+@app.command("fanout")
+def fanout(
+    subscribers: Annotated[
+        list[int] | None, typer.Option(min=1, max=15_000, help="May be given again; default: 200, 1000, 5000")
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="single, coalescing, stalled or log; may be given again; default: all"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 3,
+    pairs: Annotated[int, typer.Option(min=1, max=50, help="With and without clients that do not read")] = 5,
+    as_table: Annotated[bool, typer.Option("--table", help="The result as the README's tables")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
+) -> None:
+    """Measure fan-out to many subscribers beside `websockets.broadcast` and FastAPI with queues, and coming back."""
+    from streamqa.bench.fanout import PARTS, Settings, measure
+    from streamqa.bench.fanout_rows import markdown
+
+    unknown = sorted(set(part or ()) - set(PARTS))
+    if unknown:
+        raise ConfigError(f"--part {unknown[0]}: no such part; there are: {', '.join(PARTS)}")
+    sizes = tuple(subscribers or (200, 1000, 5000))
+    result = measure(Settings(tuple(part or PARTS), sizes, rounds, pairs), _progress)
+    text = json.dumps(result, indent=1)
+    typer.echo(text if as_json or not as_table else markdown(result))
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
+
+
 @app.command("capture")
 def capture(
     part: Annotated[
