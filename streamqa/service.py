@@ -1,14 +1,22 @@
-"""A pipeline and its server in one event loop, until they are told to stop."""
+"""A pipeline and its server in one event loop, until they are told to stop.
+
+The server is there first. While the model is loaded, which may take minutes, whoever connects gets what the log has
+and is told by `/readyz` why no answers come.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from streamqa.capture.sources import SourceInfo, planned
 from streamqa.control import LineControl
 from streamqa.errors import StreamQAError
 from streamqa.pipeline import Parts, Pipeline
@@ -16,6 +24,10 @@ from streamqa.server.context import ServerContext
 from streamqa.server.listen import Door
 from streamqa.server.server import Server
 from streamqa.sinks.base import Logged
+from streamqa.types import ModelInfo, Question
+
+if TYPE_CHECKING:
+    from streamqa.types import Image
 
 _LOOK_UP_S = 0.05
 _PATIENCE_S = 1.0
@@ -59,6 +71,80 @@ class LoopSink:
             self._publish(records)
 
 
+class Line:
+    """What the server is told: while the model is loaded what is to be, and then what is. Thread-safe.
+
+    `pipeline`: None while the model is loaded.
+    """
+
+    def __init__(self, parts: Parts, control: LineControl | None) -> None:
+        self.pipeline: Pipeline | None = None
+        self._parts = parts
+        self._planned = planned(parts.sources)
+        self._control = control
+        self._made_s = time.monotonic()
+
+    def load(self) -> Future[Pipeline]:
+        """Begin to wait for the model, in a thread that nobody has to wait for.
+
+        The result is the pipeline, not started. It fails as `Pipeline` does, and as `VisionModel.info`.
+        """
+        found: Future[Pipeline] = Future()
+
+        def wait() -> None:
+            try:
+                found.set_result(Pipeline(self._parts, stays=True))
+            # The thread's own supervisor: whoever waits for the result gets it.
+            except Exception as error:
+                found.set_exception(error)
+
+        # Not one of the loop's own threads, for which the loop would wait at its end: closing the model frees it.
+        threading.Thread(target=wait, name="load", daemon=True).start()
+        return found
+
+    def start(self, pipeline: Pipeline) -> None:
+        """From now on there are answers."""
+        if self._control is not None:
+            self._control.attach(pipeline, pipeline.record)
+        self.pipeline = pipeline
+        pipeline.start()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the pipeline."""
+        return None if self.pipeline is None else self.pipeline.failure
+
+    def context(self) -> ServerContext:
+        """All that the server shows and does."""
+        return ServerContext(
+            log=self._parts.log,
+            metrics=self._parts.metrics,
+            sources=self._sources,
+            questions=self._questions,
+            model=self._model,
+            latest=self._latest,
+            ready=self._trouble,
+            control=self._control,
+        )
+
+    def _sources(self) -> tuple[SourceInfo, ...]:
+        return self._planned if self.pipeline is None else self.pipeline.sources()
+
+    def _questions(self) -> tuple[Question, ...]:
+        return self._parts.questions if self.pipeline is None else self.pipeline.asked.questions()
+
+    def _model(self) -> ModelInfo | None:
+        return None if self.pipeline is None else self._parts.model.info
+
+    def _latest(self, source: str) -> Image | None:
+        return None if self.pipeline is None else self.pipeline.latest(source)
+
+    def _trouble(self) -> list[str]:
+        if self.pipeline is None:
+            return [f"the model is being loaded, for {time.monotonic() - self._made_s:.0f} s by now"]
+        return self.pipeline.trouble()
+
+
 async def run_service(
     parts: Parts,
     door: Door,
@@ -68,43 +154,48 @@ async def run_service(
     for_s: float | None = None,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve at `door` and run the line until `stop` is set, or for `for_s` seconds.
+    """Serve at `door`, and run the line as soon as its model is loaded; until `stop` is set, or for `for_s` seconds.
 
     `control` changes the line while it runs; `parts` watch and ask what its store says. `on_ready` gets the page's
-    address once subscribers can connect; then the first frame is read.
+    address once subscribers can connect; `for_s` counts from the first frame on. The model may still be loading when
+    this returns, which it does at once when told to: closing it is its owner's.
 
     Raises:
-        ModelError: the model could not answer a question, whatever the picture; nothing was started.
+        ConfigError, ModelError: the model cannot be loaded, or could not answer a question, whatever the picture.
         StreamQAError: the line failed (the log cannot be written).
     """
-    loop = asyncio.get_running_loop()
-    sink = LoopSink(loop)
-    pipeline = Pipeline(replace(parts, sinks=(*parts.sinks, sink)), stays=True)
-    if control is not None:
-        control.attach(pipeline, pipeline.record)
-    context = ServerContext(
-        log=parts.log,
-        metrics=parts.metrics,
-        sources=pipeline.sources,
-        questions=pipeline.asked.questions,
-        model=lambda: parts.model.info,
-        latest=pipeline.latest,
-        ready=pipeline.trouble,
-        control=control,
-    )
-    server = Server(context, door)
+    sink = LoopSink(asyncio.get_running_loop())
+    line = Line(replace(parts, sinks=(*parts.sinks, sink)), control)
+    server = Server(line.context(), door)
     sink.attach(server.broadcaster.publish)
+    loading = line.load()
     await server.start()
     try:
         on_ready(server.url)
-        pipeline.start()
-        until = None if for_s is None else loop.time() + for_s
-        # a signal handler sets `stop` from outside of the loop, which an asyncio.Event cannot take
-        while not stop.is_set() and pipeline.failure is None and (until is None or loop.time() < until):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_UP_S)
+        if await _is_loaded(loading, stop):
+            line.start(loading.result())
+            await _until_over(line, stop, for_s)
     finally:
-        await asyncio.to_thread(pipeline.stop)
-        await asyncio.sleep(0)  # what the writer handed over last goes out before the connections close
+        if line.pipeline is not None:
+            await asyncio.to_thread(line.pipeline.stop)
+            await asyncio.sleep(0)  # what the writer handed over last goes out before the connections close
         await server.stop()
-    if pipeline.failure is not None:
-        raise StreamQAError(f"stopped: {pipeline.failure}") from pipeline.failure
+    if line.failure is not None:
+        raise StreamQAError(f"stopped: {line.failure}") from line.failure
+
+
+async def _is_loaded(loading: Future[Pipeline], stop: threading.Event) -> bool:
+    """Wait; False when told to stop first."""
+    loaded = asyncio.wrap_future(loading)
+    while not stop.is_set():
+        if (await asyncio.wait([loaded], timeout=_LOOK_UP_S))[0]:
+            return True
+    return False
+
+
+async def _until_over(line: Line, stop: threading.Event, for_s: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    until_s = None if for_s is None else loop.time() + for_s
+    # A signal handler sets `stop` from outside of the loop, which an asyncio.Event cannot take.
+    while not stop.is_set() and line.failure is None and (until_s is None or loop.time() < until_s):  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_UP_S)

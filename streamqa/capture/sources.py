@@ -218,3 +218,23 @@ def _info(supervisor: Supervisor) -> SourceInfo:
         since=None if status is None else status.at,
         facts=supervisor.facts,
     )
+
+
+def planned(specs: Iterable[SourceSpec]) -> tuple[SourceInfo, ...]:
+    """Sources that are not there yet, as `Sources.infos` tells of those that are.
+
+    Raises:
+        ConfigError: a URL is of no known kind.
+    """
+    return tuple(
+        SourceInfo(
+            id=spec.id,
+            url=redact(spec.url),
+            is_live=make_source(spec).is_live,
+            state="connecting",
+            reason="",
+            since=None,
+            facts=SourceFacts(),
+        )
+        for spec in specs
+    )

@@ -95,8 +95,7 @@ def serve(
         specs = source_specs(store.standing.watched(), reach)
         parts = Parts(store.standing.asked(), specs, model, log, tuple(sinks), metrics, health)
         control = LineControl(store, partial(check_source, reach), reach)
-        _ = model.info  # loaded, or the reason why not; a signal until here ends the command
-        with stop_on_signal(stop):
+        with stop_on_signal(stop):  # a signal until here ends the command
             asyncio.run(
                 run_service(parts, door, stop, control=control, for_s=for_s, on_ready=on_ready or _announce)
             )
