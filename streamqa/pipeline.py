@@ -175,7 +175,7 @@ class Pipeline:
     def trouble(self) -> list[str]:
         """Why answers are not coming, one line each; empty while all is well."""
         found = [f"{one.id} is {one.state}" for one in self._sources.infos() if one.state not in _WELL]
-        found += self._health.trouble()
+        found += self._health.trouble() + self._writer.trouble()
         return [*found, str(self.failure)] if self.failure else found
 
     def record(self, records: Sequence[Record]) -> None:

@@ -125,6 +125,7 @@ class Line:
             latest=self._latest,
             ready=self._trouble,
             control=self._control,
+            evidence=self._parts.log.evidence,
         )
 
     def _sources(self) -> tuple[SourceInfo, ...]:

@@ -16,15 +16,19 @@ import typer
 from streamqa.cli.output import StatusPrinter
 from streamqa.cli.signals import stop_on_signal
 from streamqa.errors import ConfigError
+from streamqa.types import NS_PER_S
 
 if TYPE_CHECKING:
     from streamqa.config import Config
     from streamqa.model.pool import ModelChoice
     from streamqa.server.listen import Door
-    from streamqa.service_settings import ServeConfig
+    from streamqa.service_settings import LogConfig, ServeConfig
     from streamqa.settings import ModelConfig
     from streamqa.sinks.base import Sink
+    from streamqa.sinks.log import LogSettings
     from streamqa.standing import Store
+
+_NS_PER_MS = NS_PER_S // 1000
 
 
 def command(
@@ -83,7 +87,7 @@ def serve(
     health = Health(metrics)
     with (
         closing(_door(config.serve, port)) as door,
-        closing(AnswerLog(config.log.path)) as log,
+        closing(AnswerLog(config.log.path, log_settings(config.log))) as log,
         closing(start_model(model_choice(config.model), health)) as model,
     ):
         # Only now: while the model loads in its own process, this one reads its libraries.
@@ -93,7 +97,10 @@ def serve(
 
         store = _store(config, save)
         specs = source_specs(store.standing.watched(), reach)
-        parts = Parts(store.standing.asked(), specs, model, log, tuple(sinks), metrics, health)
+        parts = Parts(
+            store.standing.asked(), specs, model, log, tuple(sinks), metrics, health,
+            keep_evidence=log.keeps_evidence,
+        )  # fmt: skip
         control = LineControl(store, partial(check_source, reach), reach)
         with stop_on_signal(stop):  # a signal until here ends the command
             asyncio.run(
@@ -134,6 +141,20 @@ def _door(serve: ServeConfig, port: int | None) -> Door:
     return listen(serve.host, serve.port if port is None else port, locks)
 
 
+def log_settings(config: LogConfig) -> LogSettings:
+    """What a configuration says about the log, as the log takes it."""
+    from streamqa.sinks.log import LogSettings
+    from streamqa.sinks.retention import Keeping
+    from streamqa.sizes import parse_size
+
+    evidence = Keeping(config.evidence // _NS_PER_MS, parse_size(config.evidence_size))
+    return LogSettings(
+        sync=config.sync,
+        records=Keeping(config.keep // _NS_PER_MS or None, parse_size(config.size)),
+        evidence=evidence if config.evidence else None,
+    )
+
+
 def model_choice(config: ModelConfig) -> ModelChoice:
     """The model of a configuration, as it is to be opened."""
     from streamqa.model.pool import ModelChoice
@@ -143,4 +164,4 @@ def model_choice(config: ModelConfig) -> ModelChoice:
 
 
 def _announce(url: str) -> None:
-    print(f"streamqa: serving {url}", file=sys.stderr)
+    print(f"streamqa: serving {url}; the model is being loaded", file=sys.stderr)

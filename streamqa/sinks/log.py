@@ -149,6 +149,11 @@ class AnswerLog:
         """The picture that a record is about, a JPEG; None: there is none, or it is no longer kept."""
         return None if self._evidence is None else self._evidence.path(seq)
 
+    @property
+    def keeps_evidence(self) -> bool:
+        """Whether pictures that come with records are kept."""
+        return self._evidence is not None
+
     def housekeep(self, now_ms: int) -> tuple[int, int]:
         """Delete a little of what is kept no longer, by the wall clock; how many records and how many pictures.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.cli.process import COMMAND, ENVIRONMENT, streamqa
+from tests.cli.process import COMMAND, ENVIRONMENT, streamqa, until
 
 CONFIG = """\
 # the gate and what we ask of it
@@ -46,6 +46,7 @@ class Run:
         # its stderr must be read on, or a full pipe would stop it
         self._reader = threading.Thread(target=self.process.stderr.read, daemon=True)
         self._reader.start()
+        until(lambda: self.http.get("/api/info").json()["model"] is not None)
 
     def end(self) -> None:
         """Killed: what was said to be done must be there all the same."""

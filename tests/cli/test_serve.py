@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.cli.process import COMMAND, ENVIRONMENT, SAMPLES, streamqa
+from tests.cli.process import COMMAND, ENVIRONMENT, SAMPLES, alive, children, streamqa, until
 
 CONFIG = f"""
 model: tiny
@@ -29,7 +31,8 @@ questions:
 class Running:
     """A `streamqa run` and where it serves."""
 
-    def __init__(self, folder: Path, config: str = CONFIG) -> None:
+    def __init__(self, folder: Path, config: str = CONFIG, *, loaded: bool = True) -> None:
+        """`loaded`: wait for its model."""
         (folder / "c.yaml").write_text(config)
         self.process = subprocess.Popen(
             [*COMMAND, "run", "c.yaml", "--port", "0"],
@@ -44,6 +47,8 @@ class Running:
         # its stderr must be read on, or a full pipe would stop it
         self.told: list[str] = []
         threading.Thread(target=self._listen, daemon=True).start()
+        if loaded:
+            until(lambda: self.get("api/info")["model"] is not None)
 
     def _listen(self) -> None:
         assert self.process.stderr is not None
@@ -147,3 +152,33 @@ def test_a_configuration_without_questions_is_told(tmp_path: Path) -> None:
     result = streamqa("run", "c.yaml", cwd=tmp_path)
     assert result.returncode == 2
     assert "at least one source and one question" in result.stderr
+
+
+def test_a_signal_while_the_model_loads_ends_all_of_it_orderly(tmp_path: Path) -> None:
+    server = Running(tmp_path, loaded=False)
+    try:
+        until(lambda: bool(children(server.process.pid)))
+        (worker,) = children(server.process.pid)
+        os.kill(worker, signal.SIGSTOP)  # a model that never gets ready
+        assert server.get("healthz") == {"ok": True}
+        assert server.get("api/info")["model"] is None
+        started_s = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started_s < 5
+        until(lambda: worker not in alive())
+    finally:
+        server.end()
+
+
+def test_all_that_is_set_about_the_log_reaches_it() -> None:
+    day_ms = 86_400_000
+    usual = log_settings(parse_config("sources: {a: a.mp4}").log)
+    assert usual.sync == "normal"
+    assert usual.records == Keeping(30 * day_ms, 10 * 10**9)
+    assert usual.evidence == Keeping(7 * day_ms, 10 * 10**9)
+    other = "log: {keep: 2h, size: 500 MB, evidence: 1h, evidence_size: 'off', sync: full}"
+    assert log_settings(parse_config(other).log) == LogSettings(
+        "full", Keeping(7_200_000, 500 * 10**6), Keeping(3_600_000, None)
+    )
+    nothing = log_settings(parse_config("log: {keep: 'off', size: 'off', evidence: 'off'}").log)
+    assert nothing == LogSettings()
