@@ -16,6 +16,10 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
+from streamqa.cli.serve import log_settings
+from streamqa.config import parse_config
+from streamqa.sinks.log import LogSettings
+from streamqa.sinks.retention import Keeping
 from tests.cli.process import COMMAND, ENVIRONMENT, SAMPLES, alive, children, streamqa, until
 
 CONFIG = f"""
