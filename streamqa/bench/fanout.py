@@ -24,12 +24,12 @@ from streamqa.bench.log_rate import measure as measure_log
 from streamqa.bench.quick import machine
 from streamqa.errors import StreamQAError
 
-PARTS = ("single", "coalescing", "stalled", "log")
-_SINGLE = ("streamqa", BASELINE, "websockets.broadcast+deflate", "fastapi.queue")
-_COALESCING = ("streamqa.coalescing", BASELINE)
-_DELIVERIES = 200_000  # of one run with a write for each message
+PARTS = ("steady", "fast", "stalled", "log")
+_STEADY = ("streamqa", "streamqa.single", BASELINE, "fastapi.queue")
+_FAST = ("streamqa", BASELINE)
+_DELIVERIES = 200_000  # of one steady run
 _PER_S = {200: 500.0, 1000: 100.0, 5000: 20.0}  # messages; 100,000 deliveries a second
-_COALESCED_PER_S = 200.0
+_FAST_PER_S = 200.0
 _TIMEOUT_S = 60.0
 
 Progress = Callable[[str], None]
@@ -52,9 +52,9 @@ def measure(settings: Settings, progress: Progress) -> dict[str, Any]:
     where = machine()
     found: list[dict[str, Any]] = []
     not_run: list[dict[str, Any]] = []
-    for part, kinds in (("single", _SINGLE), ("coalescing", _COALESCING)):
+    for part, kinds in (("steady", _STEADY), ("fast", _FAST)):
         for subscribers in settings.subscribers if part in settings.parts else ():
-            per_s = _COALESCED_PER_S if part == "coalescing" else _PER_S.get(subscribers, 50.0)
+            per_s = _FAST_PER_S if part == "fast" else _PER_S.get(subscribers, 50.0)
             progress(f"{part}: {subscribers} subscribers, {per_s:g} messages/s, {settings.rounds} rounds")
             try:
                 rounds = [_round(kinds, subscribers, per_s, settings.scale) for _ in range(settings.rounds)]
@@ -120,7 +120,7 @@ def _stalled(settings: Settings, progress: Progress) -> list[Figure]:
 
 def _with_stalled(stalled: int, scale: float) -> tuple[float, float]:
     """The p99 of 900 that read, in ms, and how much the server's memory grew, in bytes."""
-    with _process("fanout_server", "streamqa.coalescing") as server, _process("fanout_client") as client:
+    with _process("fanout_server", "streamqa") as server, _process("fanout_client") as client:
         hub = server.hear()
         _connect(client, hub, 900 + stalled, stalled)
         before = server.ask(do="usage")["memory_bytes"]

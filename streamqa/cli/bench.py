@@ -110,7 +110,7 @@ def fanout(
     ] = None,
     part: Annotated[
         list[str] | None,
-        typer.Option(help="single, coalescing, stalled or log; may be given again; default: all"),
+        typer.Option(help="steady, fast, stalled or log; may be given again; default: all"),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=50, help="The median counts")] = 3,
     pairs: Annotated[int, typer.Option(min=1, max=50, help="With and without clients that do not read")] = 5,

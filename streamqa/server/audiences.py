@@ -69,6 +69,7 @@ class Audiences:
         """It has all that was published, and wants what comes."""
         wanted = subscriber.session.filter
         group = self._groups.setdefault(wanted, _Group(wanted))
+        subscriber.session.filter = group.wanted  # one for all: they take memory, and comparing them time
         group.set_aside(subscriber)  # until it is looked at
 
     def discard(self, subscriber: Subscriber) -> None:

@@ -1,11 +1,10 @@
 """Fan-out: every record to every subscriber that wants it, and never a wait for one of them.
 
-A record's frame is built once. Where fan-out would take more than a fifth of the loop's time, what is published
-within 20 ms shares one write per subscriber (measured: 744 k deliveries per core-second with eight in a write, 94 k
-with one, 68 k with `websockets.broadcast`); for a few subscribers nothing waits, where a fixed 20 ms had cost each
-answer 10 ms. A subscriber whose socket is full gets a bounded backlog, then a `gap`; one that takes no byte for 5 s
-is cut off. `websockets` alone does neither: a client that stopped reading grew its buffer to 64 MB in 14 s, and its
-keepalive waits for the same full buffer (measured with 17.4).
+A record's frame is built once. Where fan-out would take more than a fiftieth of the loop's time, what is published
+within 20 ms shares one write per subscriber (`streamqa bench fanout`); for a few subscribers nothing waits, where a
+fixed 20 ms had cost each answer 10 ms. A subscriber whose socket is full gets a bounded backlog, then a `gap`; one
+that takes no byte for 5 s is cut off. `websockets` alone does neither: a client that stopped reading grew its buffer
+to 64 MB in 14 s, and its keepalive waits for the same full buffer (measured with 17.4).
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Broadcaster:
         self._live = Audiences()
         self._pending: list[Logged] = []  # published, not yet written
         self._published = context.log.last_seq
-        self._news = asyncio.Event()  # set, and replaced, when something is published
+        self._news: asyncio.Event | None = None  # somebody waits for what is published next
         self._flush_again_at = float("-inf")
         self._flush_timer: asyncio.TimerHandle | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -98,8 +97,7 @@ class Broadcaster:
         newest = max((record.seq for record in records if record.seq is not None), default=0)
         if newest > self._published:
             self._published = newest
-            self._news.set()
-            self._news = asyncio.Event()
+            self._tell_news()
         if self._flush_timer is None:
             loop = asyncio.get_running_loop()
             wait_s = self._flush_again_at - loop.time()
@@ -111,17 +109,23 @@ class Broadcaster:
     async def wait_published(self, after: int, timeout_s: float) -> int:
         """The newest number that was published, as soon as it is beyond `after`, or when the time is over."""
         if self._published <= after:
+            self._news = self._news or asyncio.Event()
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._news.wait()
         return self._published
+
+    def _tell_news(self) -> None:
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
     async def stop(self) -> None:
         """Send what is pending, close every connection with 1001; returns within `stop_s` and a second."""
         if self._websockets is None:
             return
         self._flush()
-        self._news.set()
+        self._tell_news()
         if self._watch is not None:
             self._watch.cancel()
         for subscriber in self._subscribers:
@@ -192,6 +196,7 @@ class Broadcaster:
         if isinstance(message, Subscribe):
             self._subscribe(subscriber, message)
         elif isinstance(message, Ping):
+            self._flush()  # whoever hears the pong has heard all that was published before it
             subscriber.say(Pong(id=message.id, at=wall(utc_now())).json_text())
         elif subscriber.busy >= self._limits.commands:
             wait = f"{subscriber.busy} commands of yours are being carried out; wait for their replies"
@@ -211,10 +216,8 @@ class Broadcaster:
         if subscriber.replay is not None:
             subscriber.replay.cancel()
             subscriber.replay = None
-        if message.since is None:
-            self._count_dropped(subscriber.backlog.drop())  # announced when the client reads again
-        else:
-            subscriber.backlog.clear()  # the client says itself where to begin
+        # Where the client says itself where to begin, nothing is lost; else it is told when it reads again.
+        self._count_dropped(subscriber.forget_backlog(announce=message.since is None))
         answer_log = self._context.log
         place = Place(answer_log.epoch, answer_log.first_seq, answer_log.last_seq)
         gap = subscriber.session.subscribe(message, place, self._published)

@@ -125,7 +125,7 @@ class Limits:
     messages_burst: int = 200  # and at once
     commands: int = 4  # of one client that are carried out at once
     coalesce_s: float = 0.02  # for at most this long, records wait to share a write
-    write_share: float = 0.2  # of the loop's time that writes may take before records wait at all
+    write_share: float = 0.02  # of the loop's time that writes may take before records wait at all
     stall_s: float = 5.0  # without one byte drained, then the connection is cut off
     heartbeat_s: float = 10.0  # promised on the wire: at most 15 s
     ping_s: float = 20.0

@@ -69,7 +69,7 @@ class Subscriber(ServerConnection):
         self.replay: asyncio.Task[None] | None = None
         self._backlog: Backlog[bytes] | None = None  # most never need one
         self._backlog_size = limits.backlog
-        self._tasks: set[asyncio.Task[None]] = set()  # commands that are being carried out
+        self._tasks: set[asyncio.Task[None]] | None = None  # commands that are being carried out
         self._on_pause, self._on_resume = on_pause, on_resume
         self._written = 0  # bytes given to the transport, but for those of the present flow
         self._flow: Flow | None = None
@@ -111,6 +111,15 @@ class Subscriber(ServerConnection):
             self._backlog = Backlog(self._backlog_size)
         return self._backlog
 
+    def forget_backlog(self, announce: bool) -> int:
+        """Drop what waits for it; how many records that were, if it is to be told of them."""
+        if not self._backlog:
+            return 0
+        if announce:
+            return self._backlog.drop()
+        self._backlog = None
+        return 0
+
     def write(self, data: bytes) -> None:
         """Hand frames to the transport, without waiting."""
         if data and self.is_open:
@@ -148,11 +157,12 @@ class Subscriber(ServerConnection):
     @property
     def busy(self) -> int:
         """How many of its commands are being carried out."""
-        return len(self._tasks)
+        return len(self._tasks) if self._tasks else 0
 
     def begin(self, command: Coroutine[Any, Any, None]) -> None:
         """Carry out a command beside what else it says."""
         task = asyncio.create_task(command)
+        self._tasks = self._tasks or set()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

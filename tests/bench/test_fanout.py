@@ -8,12 +8,11 @@ from streamqa.bench.fanout_rows import markdown
 
 
 def test_a_small_run_of_every_server() -> None:
-    found = measure(Settings(("single", "coalescing"), (5,), rounds=1, scale=0.01), lambda line: None)
+    found = measure(Settings(("steady", "fast"), (5,), rounds=1, scale=0.01), lambda line: None)
     assert found["not_run"] == []
     names = [row["name"] for row in found["rows"]]
     assert names == [
-        "streamqa", "websockets.broadcast", "websockets.broadcast+deflate", "fastapi.queue",
-        "streamqa.coalescing", "websockets.broadcast",
+        "streamqa", "streamqa.single", "websockets.broadcast", "fastapi.queue", "streamqa", "websockets.broadcast",
     ]  # fmt: skip
     assert all(row["lost"] == 0 for row in found["rows"])
     assert all(row["deliveries_per_cpu_s"] > 0 for row in found["rows"])
@@ -21,8 +20,8 @@ def test_a_small_run_of_every_server() -> None:
 
 
 def test_a_row_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanout, "_SINGLE", ("nothing", "websockets.broadcast"))
-    found = measure(Settings(("single",), (2,), rounds=1, scale=0.01), lambda line: None)
+    monkeypatch.setattr(fanout, "_STEADY", ("nothing", "websockets.broadcast"))
+    found = measure(Settings(("steady",), (2,), rounds=1, scale=0.01), lambda line: None)
     assert found["rows"] == []
     assert "no server 'nothing'" in found["not_run"][0]["why"]
 

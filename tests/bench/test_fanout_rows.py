@@ -28,8 +28,8 @@ def test_a_row_without_a_time_is_one() -> None:
     (only,) = rows(5, 1.0, [{BASELINE: run(100, None)}])
     assert only.p99_ms is None
     result = {"rows": [only.as_dict() | {"p50_ms": None}], "figures": [], "not_run": [
-        {"name": "single", "subscribers": 9, "why": "too many open files"}]}  # fmt: skip
+        {"name": "steady", "subscribers": 9, "why": "too many open files"}]}  # fmt: skip
     json.dumps(result)
     text = markdown(result)
     assert "| 5, 1 | websockets.broadcast | 100 | 1.00 | – | 0 | 16.0 |" in text
-    assert "single at 9: not run, too many open files" in text
+    assert "steady at 9: not run, too many open files" in text
