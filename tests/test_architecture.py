@@ -48,11 +48,16 @@ FLOORS = {
     "streamqa.bench": 6,  # a user of all the rest: its subscriber is the client
     "streamqa.cli": 6,
     "streamqa.client": 6,
+    "streamqa.client_messages": 6,
     "streamqa.testing": 6,
     "streamqa": 6,
 }
 SIBLINGS = [("streamqa.model", "streamqa.capture")]  # never import each other
-ONLY = {"streamqa.client": {"streamqa.types", "streamqa.errors"}}  # may be copied out of the package
+# May be copied out of the package.
+ONLY = {
+    "streamqa.client": {"streamqa.client_messages", "streamqa.types", "streamqa.errors"},
+    "streamqa.client_messages": {"streamqa.types", "streamqa.errors"},
+}
 # Where a heavy library may be imported at all.
 HOMES = {
     "torch": (

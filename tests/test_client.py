@@ -14,7 +14,19 @@ from typing import Any
 import pytest
 
 from streamqa import client
-from streamqa.client import backoff_s, subscribe, subscribe_sync, websocket_url
+from streamqa.client import (
+    Error,
+    Gap,
+    Hello,
+    Message,
+    Place,
+    Source,
+    address,
+    backoff_s,
+    subscribe,
+    subscribe_sync,
+    websocket_url,
+)
 from streamqa.errors import ConfigError, ProtocolError
 from streamqa.metrics import Metrics
 from streamqa.records import Fault, SourceStatus
@@ -61,16 +73,16 @@ class Site:
         self.server.broadcaster.publish(self.log.append(records))
 
 
-async def take_until(messages: Any, seq: int) -> list[dict[str, Any]]:
-    taken: list[dict[str, Any]] = []
+async def take_until(messages: Any, seq: int) -> list[Message]:
+    taken: list[Message] = []
     async with asyncio.timeout(20):
-        while not taken or taken[-1].get("seq") != seq:
+        while not taken or taken[-1].raw.get("seq") != seq:
             taken.append(await anext(messages))
     return taken
 
 
-def seqs(messages: list[dict[str, Any]]) -> list[int]:
-    return [message["seq"] for message in messages if "seq" in message]
+def seqs(messages: list[Message]) -> list[int]:
+    return [message.raw["seq"] for message in messages if "seq" in message.raw]
 
 
 def test_everything_retained_then_live(tmp_path: Path) -> None:
@@ -79,7 +91,7 @@ def test_everything_retained_then_live(tmp_path: Path) -> None:
             site.publish(5)
             async with aclosing(subscribe(site.url, since=0)) as messages:
                 first = await take_until(messages, 5)
-                assert first[0]["type"] == "hello"
+                assert isinstance(first[0], Hello)
                 assert seqs(first) == [1, 2, 3, 4, 5]
                 site.publish(2)
                 assert seqs(await take_until(messages, 7)) == [6, 7]
@@ -95,9 +107,11 @@ def test_an_error_record_is_given_and_ends_nothing(tmp_path: Path) -> None:
             site.publish(1)
             async with aclosing(subscribe(site.url, sources=["gate"], since=0)) as messages:
                 seen = await take_until(messages, 2)
-        assert [(m["type"], m.get("code")) for m in seen if "seq" in m] == [
-            *(("error", "model_worker"), ("source", None))
-        ]
+        _, error, source = seen
+        assert isinstance(error, Error)
+        assert error.is_record
+        assert error.code == "model_worker"
+        assert isinstance(source, Source)
 
     asyncio.run(scenario())
 
@@ -107,7 +121,7 @@ def test_only_what_comes_from_now_on(tmp_path: Path) -> None:
         async with Site(tmp_path / "a.db") as site:
             site.publish(5)
             async with aclosing(subscribe(site.url, sources=["desk"])) as messages:
-                assert (await anext(messages))["last_seq"] == 5
+                assert (await anext(messages)).raw["last_seq"] == 5
                 site.publish(2)
                 site.publish(1, "desk")
                 assert seqs(await take_until(messages, 8)) == [8]
@@ -129,7 +143,7 @@ def test_restarts_of_the_server_lose_and_double_nothing(tmp_path: Path) -> None:
                     heard = await take_until(messages, 13 + 20 * round_)
                     got += seqs(heard)
                     site.publish(10)  # some of it on the wire when the server stops, some only in the log
-                    assert not [message for message in heard if message["type"] == "gap"]
+                    assert not [message for message in heard if message.type == "gap"]
             async with site:
                 got += seqs(await take_until(messages, 63))
         assert got == list(range(1, 64))
@@ -137,19 +151,24 @@ def test_restarts_of_the_server_lose_and_double_nothing(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_quiet_filtered_subscriber_keeps_its_place_by_heartbeats(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        request = {"type": "subscribe", "since": 3, "epoch": "e"}
-        client._keep_place(request, {"type": "heartbeat", "last_seq": 90}, "e")
-        assert request["since"] == 90
-        client._keep_place(request, {"type": "gap", "from": 91, "to": 95, "reason": "slow"}, "e")
-        assert request["since"] == 95
-        client._keep_place(request, {"type": "source", "seq": 97}, "e")
-        assert request["since"] == 97
-        client._keep_place(request, {"type": "gap", "from": None, "to": None, "reason": "new_log"}, "f")
-        assert (request["since"], request["epoch"]) == (0, "f")
-
-    asyncio.run(scenario())
+def test_a_place_moves_with_everything_that_has_a_number_and_with_nothing_else() -> None:
+    place = Place(None, None).met("e", 3)
+    assert place == Place(3, "e")
+    assert Place(2, None).met("e", 3) == Place(2, "e")
+    assert Place(2, "old").met("e", 3) == Place(2, "old")  # the server answers with a gap
+    for raw, since in [
+        ({"type": "heartbeat", "last_seq": 90}, 90),  # a quiet, filtered subscriber
+        ({"type": "gap", "from": 91, "to": 95, "reason": "slow"}, 95),
+        ({"type": "source", "seq": 97}, 97),
+        ({"type": "answer", "seq": None, "durable": False}, 97),
+        ({"type": "gap", "from": None, "to": None, "reason": "log_full", "count": 2, "seq": 98}, 98),
+        ({"type": "alert", "seq": 99}, 99),  # not known here
+        ({"type": "news"}, 99),
+        ({"type": "error", "code": "internal", "message": ""}, 99),
+    ]:
+        place = place.after(raw, "e")
+        assert place == Place(since, "e"), raw
+    assert place.after({"type": "gap", "from": None, "to": None, "reason": "new_log"}, "f") == Place(0, "f")
 
 
 def test_a_replaced_log_is_announced_and_given_whole(tmp_path: Path) -> None:
@@ -165,13 +184,13 @@ def test_a_replaced_log_is_announced_and_given_whole(tmp_path: Path) -> None:
             async with site:
                 site.publish(5)
                 heard = await take_until(messages, 5)
-                assert [message["type"] for message in heard[:2]] == ["hello", "gap"]
-                assert heard[1]["reason"] == "new_log"
+                assert isinstance(heard[0], Hello)
+                assert heard[1] == Gap(None, None, "new_log")
                 assert seqs(heard) == [1, 2, 3, 4, 5]
             async with site:  # and from there on as ever
                 site.publish(1)
                 heard = await take_until(messages, 6)
-                assert [message["type"] for message in heard] == ["hello", "source"]
+                assert [message.type for message in heard] == ["hello", "source"]
 
     asyncio.run(scenario())
 
@@ -187,7 +206,7 @@ def test_it_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> None:
             await asyncio.sleep(0.2)
             assert not waiting.done()
             async with site, asyncio.timeout(10):
-                assert (await waiting)["type"] == "hello"
+                assert (await waiting).type == "hello"
 
     asyncio.run(scenario())
 
@@ -218,8 +237,8 @@ def test_without_asyncio(tmp_path: Path) -> None:
     server.start()
     assert ready.wait(10)
     with closing(subscribe_sync(site.url, since=1)) as messages:
-        assert next(messages)["type"] == "hello"
-        assert [next(messages)["seq"] for _ in range(2)] == [2, 3]
+        assert next(messages).type == "hello"
+        assert [next(messages).raw["seq"] for _ in range(2)] == [2, 3]
     stop.set()
     server.join(10)
 
@@ -248,9 +267,35 @@ def test_waits_grow_and_end() -> None:
     assert 0.5 * longest <= backoff_s(10**6) <= longest
 
 
+@pytest.mark.parametrize(("url", "more"), [
+    ("http://127.0.0.1/?token=0123456789abcdef", {}),
+    ("http://127.0.0.1/#0123456789abcdef", {}),
+    ("http://127.0.0.1", {"token": ""}),
+    ("http://127.0.0.1", {"token": "0123456789abcdef\r\nHost: x"}),
+    ("http://me:0123456789abcdef@127.0.0.1", {"token": "0123456789abcdef"}),
+    ("http://127.0.0.1", {"tls": "ca.pem"}),
+    ("https://127.0.0.1", {"tls": "/nowhere/ca.pem"}),
+    ("https://127.0.0.1", {"tls": __file__}),
+])  # fmt: skip
+def test_what_cannot_be_is_told_at_once_and_without_secrets(url: str, more: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        subscribe(url, **more)
+    assert "0123456789abcdef" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_token_is_never_shown() -> None:
+    where = address("https://cameras.example", "0123456789abcdef")
+    assert where.headers == {"Authorization": "Bearer 0123456789abcdef"}
+    assert "0123456789abcdef" not in repr(where) + where.shown
+
+
 def test_it_loads_nothing_heavy() -> None:
-    script = (
-        "import sys; import streamqa.client; heavy = {'torch', 'cv2', 'av', 'transformers', 'fastapi', 'pydantic',"
-        " 'uvicorn', 'numpy', 'PIL'} & set(sys.modules); sys.exit(str(sorted(heavy)) if heavy else 0)"
+    heavy = (
+        "{'torch', 'cv2', 'av', 'transformers', 'fastapi', 'pydantic', 'uvicorn', 'numpy', 'PIL', 'typer'}"
     )
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60).stderr == b""
+    script = (
+        f"import sys; import streamqa.client; found = {heavy} & set(sys.modules); sys.exit(str(found or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert done.stderr.strip() == b""

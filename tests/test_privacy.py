@@ -95,11 +95,11 @@ async def listened(url: str, seen: Seen, answers: int) -> None:
     """All messages up to so many answers."""
     messages = subscribe(url.replace("http://", "ws://") + "ws", since=0)
     async for message in messages:
-        seen.texts.append(json.dumps(message))
-        answers -= message["type"] == "answer"
+        seen.texts.append(json.dumps(message.raw))
+        answers -= message.type == "answer"
         if not answers:
             break
-    await messages.aclose()  # type: ignore[attr-defined]  # an async generator
+    await messages.aclose()
 
 
 def served(folder: Path, spec: SourceSpec) -> Seen:

@@ -81,11 +81,11 @@ async def first_answers(url: str, count: int) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
     messages = subscribe(url, since=0)
     async for message in messages:
-        if message["type"] == "answer":
-            answers.append(message)
+        if message.type == "answer":
+            answers.append(message.raw)
         if len(answers) == count:
             break
-    await messages.aclose()  # type: ignore[attr-defined]  # an async generator
+    await messages.aclose()
     return answers
 
 
@@ -146,8 +146,8 @@ def get(url: str) -> tuple[int, Any]:
 async def hello(url: str) -> dict[str, Any]:
     messages = subscribe(url, since=0)
     async for message in messages:
-        await messages.aclose()  # type: ignore[attr-defined]  # an async generator
-        return message
+        await messages.aclose()
+        return message.raw
     raise AssertionError
 
 

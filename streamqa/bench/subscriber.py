@@ -13,10 +13,9 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import datetime
 from typing import Any, NamedTuple
 
-from streamqa.client import Message, subscribe
+from streamqa.client import Answer, Gap, Hello, Message, subscribe
 from streamqa.errors import ProtocolError
 from streamqa.types import NS_PER_S
 
@@ -38,18 +37,17 @@ class _Over(Exception):
     """The server is gone."""
 
 
-def seen(message: Message, now_ns: int) -> Seen:
+def seen(answer: Answer, now_ns: int) -> Seen:
     """What is kept of an answer that was parsed at `now_ns`."""
-    answered = datetime.fromisoformat(message["answered_at"])
     return Seen(
         now_ns,
-        message["source"],
-        message["question"],
-        round(message["t_s"] * NS_PER_S),
-        message["skipped"],
-        round(answered.timestamp() * 1000) * 1_000_000,
-        message["latency_ms"]["total"],
-        message["state"],
+        answer.source,
+        answer.question,
+        round(answer.t_s * NS_PER_S),
+        answer.skipped,
+        round(answer.answered_at.timestamp() * 1000) * 1_000_000,
+        answer.latency_ms.total,
+        answer.state,
     )
 
 
@@ -60,12 +58,12 @@ async def watch(messages: AsyncIterator[Message]) -> dict[str, Any]:
     with suppress(_Over):
         async for message in messages:
             now_ns = time.monotonic_ns()
-            if message["type"] == "answer":
+            if isinstance(message, Answer):
                 answers.append(seen(message, now_ns))
-            elif message["type"] == "hello":
+            elif isinstance(message, Hello):
                 hello_ns = hello_ns or now_ns
-            elif message["type"] == "gap":
-                missed += message["to"] - message["from"] + 1
+            elif isinstance(message, Gap) and message.from_ is not None and message.to is not None:
+                missed += message.to - message.from_ + 1
     return {"hello_ns": hello_ns, "missed": missed, "answers": answers}
 
 

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 from streamqa.bench.subscriber import Seen, leave, main, seen, watch
+from streamqa.client import Answer as Heard
+from streamqa.client import Gap, Hello, Message, Source
+from streamqa.client_messages import read_message
 from streamqa.errors import ConfigError
 from streamqa.payload import record_payload
 from streamqa.records import Answer
@@ -14,7 +17,7 @@ from streamqa.types import Decision, Reading, utc_now
 NOW = utc_now()
 
 
-def message(**fields: Any) -> dict[str, Any]:
+def message(**fields: Any) -> Heard:
     frame = make_frame("cam", t_s=1.5)
     reading = Reading("yes", 0.9, "ok")
     decision = Decision("yes", 0.9, "ok", "", frame.t_ns, 1, 1)
@@ -23,7 +26,9 @@ def message(**fields: Any) -> dict[str, Any]:
         captured_at=NOW, clock="arrival", answered_at=NOW, skipped=2, changed=True,
         queue_ms=1.0, model_ms=20.0, total_ms=22.5, model="fixed@1",
     )  # fmt: skip
-    return record_payload(answer) | {"seq": 7} | fields
+    heard = read_message(record_payload(answer) | {"seq": 7} | fields)
+    assert isinstance(heard, Heard)
+    return heard
 
 
 def test_an_answer_is_noted_with_the_time_it_was_parsed() -> None:
@@ -33,11 +38,11 @@ def test_an_answer_is_noted_with_the_time_it_was_parsed() -> None:
 
 
 def test_everything_is_noted_until_the_server_goes() -> None:
-    async def messages() -> AsyncIterator[dict[str, Any]]:
-        yield {"type": "hello"}
-        yield {"type": "source", "source": "cam", "state": "live"}
+    async def messages() -> AsyncIterator[Message]:
+        yield Hello(1, "e", 1, 7, [], [], None, NOW)
+        yield Source(6, "cam", "live", None, NOW, None)
         yield message()
-        yield {"type": "gap", "from": 8, "to": 9, "reason": "slow"}
+        yield Gap(8, 9, "slow")
         yield message()
         leave("no connection")
 
