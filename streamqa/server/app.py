@@ -14,6 +14,7 @@ from streamqa.server.login import STATIC, add_login
 from streamqa.server.middleware import Doors
 from streamqa.server.pictures import add_pictures
 from streamqa.server.records_api import add_records
+from streamqa.server.schemas import add_schemas
 from streamqa.version import __version__
 
 
@@ -34,4 +35,5 @@ def make_app(context: ServerContext, guard: Guard, limits: Limits, is_tls: bool 
     add_pictures(app, context)
     add_control(app, context)
     add_chat(app, context)
+    add_schemas(app)
     return app

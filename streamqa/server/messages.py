@@ -10,15 +10,59 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from streamqa.capture.sources import SourceInfo
 from streamqa.server.protocol import PROTOCOL_VERSION
-from streamqa.types import NS_PER_S, ModelInfo, Question, iso_ms
+from streamqa.server.record_messages import Part, Wall
+from streamqa.types import NS_PER_S, Decide, Kind, ModelInfo, Question, SourceState, Task, iso_ms
 
 
 class _Outgoing(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, json_schema_serialization_defaults_required=True
+    )
 
     def json_text(self) -> str:
         """As it goes over the wire."""
         return self.model_dump_json(by_alias=True)
+
+
+class AboutSource(Part):
+    """A source that is watched."""
+
+    id: str
+    url: str = Field(description="without user name and password")
+    is_live: bool
+    state: SourceState
+    reason: str | None = Field(description="of its state")
+    since: Wall | None = Field(description="of its state; null: it has not begun")
+
+
+class AboutQuestion(Part):
+    """A standing question."""
+
+    id: str
+    ask: str
+    kind: Kind
+    every_s: float = Field(gt=0)
+    window_s: float = Field(ge=0)
+    decide: Decide
+    sources: list[str] | None = Field(description="null: every source")
+    choices: list[str]
+    zone: list[list[float]] | None = Field(
+        description="corners x, y, in units of the picture's width and height"
+    )
+    when: str | None = Field(description="active hours; null: always")
+    max_age_s: float = Field(gt=0)
+    paused: bool
+
+
+class AboutModel(Part):
+    """What answers."""
+
+    name: str
+    revision: str
+    device: str
+    dtype: str
+    tasks: list[Task]
+    note: str = Field(description="what one must know not to be misled")
 
 
 class Hello(_Outgoing):
@@ -29,10 +73,10 @@ class Hello(_Outgoing):
     epoch: str
     first_seq: int  # oldest retained record
     last_seq: int  # newest record; `subscribe {since: last_seq}` misses nothing after this hello
-    sources: list[dict[str, Any]]
-    questions: list[dict[str, Any]]
-    model: dict[str, Any] | None  # null while it is being loaded
-    at: str
+    sources: list[AboutSource]
+    questions: list[AboutQuestion]
+    model: AboutModel | None  # null while it is being loaded
+    at: Wall
 
 
 class Gap(_Outgoing):
@@ -55,7 +99,7 @@ class Heartbeat(_Outgoing):
 
     type: Literal["heartbeat"] = "heartbeat"
     last_seq: int
-    at: str
+    at: Wall
 
 
 class Error(_Outgoing):
@@ -83,7 +127,7 @@ class Pong(_Outgoing):
 
     type: Literal["pong"] = "pong"
     id: str | None
-    at: str
+    at: Wall
 
 
 def about(

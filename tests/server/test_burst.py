@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from streamqa.server.burst import Burst
 from streamqa.server.protocol import Subscribe
 from streamqa.server.session import Filter, Place, Session
 from streamqa.sinks.base import Logged
+
+
+@pytest.fixture(autouse=True)
+def wire() -> None:
+    """The records here are made up, and not whole."""
 
 
 def record(seq: int | None, *, source: str = "gate", changed: bool = True, t_s: float = 0.0) -> Logged:

@@ -1,6 +1,12 @@
+import pytest
 from websockets.frames import Opcode
 
 from streamqa.server.subscriber import frame
+
+
+@pytest.fixture(autouse=True)
+def wire() -> None:
+    """What is framed here is made up."""
 
 
 def test_a_frame_is_a_whole_unmasked_text_message() -> None:
