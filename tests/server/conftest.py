@@ -31,6 +31,7 @@ from streamqa.types import Decision, ModelInfo, Question, Reading
 
 AT = datetime(2026, 11, 22, 2, 22, 34, 120_000, tzinfo=UTC)
 SECONDS = 10**9
+CHROMIUM = Path("/usr/bin/chromium")
 MODEL = ModelInfo("fake", "1", "cpu", "float32", frozenset({"query"}), note="knows nothing")
 
 
@@ -250,3 +251,16 @@ def serving() -> Callable[[Any], AbstractContextManager[None]]:
 def get(site: Any) -> Iterator[Get]:
     with in_background(site), httpx2.Client(base_url=site.http, trust_env=False, timeout=10) as client:
         yield client.get
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install streamqa[browser]"
+    )
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not there: apt install chromium")
+    with api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield made
+        made.close()

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from streamqa.server.locks import Locks
 from streamqa.service_settings import TokenConfig
 from streamqa.sinks.log import AnswerLog
 
-CHROMIUM = Path("/usr/bin/chromium")
 TOKEN = "admin-token-0123456789"
 PATIENCE_MS = 10_000
 # What is asked and what was answered: no stranger may see any of it.
@@ -69,19 +67,6 @@ async ([base, paths, credentials]) => {
   return got;
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install streamqa[browser]"
-    )
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not there: apt install chromium")
-    with api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture

@@ -37,6 +37,13 @@ function streamText(seconds) {
   return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;
 }
 
+// What will not come, or is not kept.
+export function gapText({ reason, from, to, count }) {
+  if (reason === "new_log") return "a new log began";
+  if (from === null) return `${count} records were not kept`;
+  return `records ${from} to ${to} are missing`;
+}
+
 export function ageText(ms) {
   const seconds = Math.max(0, ms / 1000);
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

@@ -36,20 +36,21 @@ export function listen(onMessage, onState) {
         }
         socket.send(JSON.stringify({ type: "subscribe", since, epoch }));
         onState("connected");
-      } else if (message.type === "gap") {
-        since = message.reason === "new_log" ? 0 : Math.max(since, message.to);
+      } else if (message.reason === "new_log") {
+        since = 0;
         epoch = log;
-      } else if (message.type === "heartbeat") {
-        since = Math.max(since, message.last_seq);
-        return;
-      } else if (Number.isInteger(message.seq)) {
-        since = message.seq;
+      } else {
+        // What has no number (the log is full, a newer server's news) leaves our place where it is.
+        since = Math.max(since, message.seq ?? { gap: message.to, heartbeat: message.last_seq }[message.type] ?? 0);
+        if (message.type === "heartbeat") return;
       }
       onMessage(message);
     };
 
     socket.onclose = () => {
       clearTimeout(silence);
+      // Whose session is over is asked for its token again.
+      fetch("api/visitor").then((response) => response.status === 401 && location.reload()).catch(() => {});
       failures += 1;
       onState("reconnecting");
       const longest = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (failures - 1));
