@@ -82,6 +82,10 @@ class Metrics:
 
     def _add_wire(self) -> None:
         self.subscribers = Gauge("streamqa_subscribers", "Open websocket connections", registry=self.registry)
+        self.event_streams = Gauge(
+            "streamqa_event_streams", "Open streams of server-sent events", registry=self.registry
+        )
+        self.http_aborted = self._counter("http_aborted", "HTTP connections cut off: they took no byte", [])
         self.messages_sent = self._counter("messages_sent", "Messages written to subscribers", [])
         self.messages_received = self._counter("messages_received", "Messages from clients", [])
         self.messages_held_back = self._counter(

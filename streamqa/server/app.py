@@ -8,6 +8,7 @@ from starlette.staticfiles import StaticFiles
 from streamqa.server.chat import CHAT_PATH, add_chat
 from streamqa.server.context import Limits, ServerContext
 from streamqa.server.control_api import add_control
+from streamqa.server.events import Feed, add_events
 from streamqa.server.guard import Guard
 from streamqa.server.health import add_health
 from streamqa.server.login import STATIC, add_login
@@ -18,7 +19,9 @@ from streamqa.server.schemas import add_schemas
 from streamqa.version import __version__
 
 
-def make_app(context: ServerContext, guard: Guard, limits: Limits, is_tls: bool = False) -> FastAPI:
+def make_app(
+    context: ServerContext, guard: Guard, feed: Feed, limits: Limits, is_tls: bool = False
+) -> FastAPI:
     """The HTTP side of a server. Every route has a `need`, but for those that the guard leaves open."""
     # No documentation pages: they would load their scripts from a CDN. The schema itself is at /openapi.json.
     app = FastAPI(title="streamqa", version=__version__, docs_url=None, redoc_url=None)
@@ -36,4 +39,5 @@ def make_app(context: ServerContext, guard: Guard, limits: Limits, is_tls: bool 
     add_control(app, context)
     add_chat(app, context)
     add_schemas(app)
+    add_events(app, context, feed, limits)
     return app

@@ -32,9 +32,10 @@ from streamqa.server.messages import Error, Heartbeat, Hello, Pong, about, wall
 from streamqa.server.protocol import Command, Ping, Subscribe, parse
 from streamqa.server.rate import Buckets
 from streamqa.server.replay import Replays
-from streamqa.server.session import Place
+from streamqa.server.session import Place, Session
 from streamqa.server.subscriber import Subscriber, frame
 from streamqa.sinks.base import Logged
+from streamqa.sinks.reading import Page
 from streamqa.types import utc_now
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Broadcaster:
         self._live = Audiences()
         self._pending: list[Logged] = []  # published, not yet written
         self._published = context.log.last_seq
+        self.is_over = False  # it stops
         self._news: asyncio.Event | None = None  # somebody waits for what is published next
         self._flush_again_at = float("-inf")
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -124,6 +126,7 @@ class Broadcaster:
         """Send what is pending, close every connection with 1001; returns within `stop_s` and a second."""
         if self._websockets is None:
             return
+        self.is_over = True
         self._flush()
         self._tell_news()
         if self._watch is not None:
@@ -143,6 +146,10 @@ class Broadcaster:
         self._websockets = None
         if self._folder is not None:
             self._folder.cleanup()
+
+    async def page(self, session: Session) -> Page:
+        """The next records that `session` wants, from the log; a few are read at once. Raises sqlite3.Error."""
+        return await self._replays.page(session)
 
     def hello(self) -> Hello:
         """What every conversation begins with."""

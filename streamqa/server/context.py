@@ -130,6 +130,7 @@ class Limits:
     heartbeat_s: float = 10.0  # promised on the wire: at most 15 s
     ping_s: float = 20.0
     request_s: float = 10.0  # for a request, or a handshake, to arrive in full
+    event_streams: int = 100  # open at once
     stop_s: float = 3.0  # for connections to close when the server stops
 
     def rest_s(self, wrote_s: float) -> float:

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -43,6 +43,7 @@ class Server:
         self._limits = limits or Limits()
         self._host, self._socket, self.port = door.host, door.socket, door.port
         self._tls = door.locks.tls
+        self._metrics = context.metrics
         rate = self._limits.requests_per_s, self._limits.requests_burst
         self._guard = Guard(self._host, self.port, door.locks.keyring, context.metrics, rate)
         self.broadcaster = Broadcaster(context, self._check, self._limits)
@@ -80,7 +81,7 @@ class Server:
 
     def _config(self, context: ServerContext) -> uvicorn.Config:
         return uvicorn.Config(
-            make_app(context, self._guard, self._limits, is_tls=self._tls is not None),
+            make_app(context, self._guard, self.broadcaster, self._limits, is_tls=self._tls is not None),
             # Both may be any callable that makes a protocol, though they are annotated as classes.
             http=cast(Any, self._http_protocol),
             ws=cast(Any, self.broadcaster.connection),
@@ -95,7 +96,7 @@ class Server:
         )
 
     def _http_protocol(self, **arguments: Any) -> H11Protocol:
-        return _HttpConnection(self._limits, **arguments)
+        return _HttpConnection(self._limits, self._metrics.http_aborted.inc, **arguments)
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse websocket upgrades that do not belong here."""
@@ -181,8 +182,11 @@ class _Http(uvicorn.Server):
 class _HttpConnection(H11Protocol):
     """An HTTP connection whose requests must arrive in full within a time, and of which there are not too many."""
 
-    def __init__(self, limits: Limits, **arguments: Any) -> None:
+    def __init__(self, limits: Limits, on_stalled: Callable[[], None], **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._on_stalled = on_stalled
+        self._unsent, self._progress_at = 0, 0.0  # bytes, and when they became fewer
+        self._stall_watch: asyncio.TimerHandle | None = None
         self.access_log = (
             False  # where its logger is listened to, uvicorn writes each URL, whatever its settings say
         )
@@ -220,7 +224,35 @@ class _HttpConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The socket is full (called by the transport): whoever takes no byte for a while is cut off."""
+        super().pause_writing()
+        self._unsent, self._progress_at = self.transport.get_write_buffer_size(), self.loop.time()
+        self._stall_watch = self.loop.call_later(self._limits.stall_s / 5, self._look_for_progress)
+
+    def resume_writing(self) -> None:
+        """It takes data again (called by the transport)."""
+        self._stop_watching()
+        super().resume_writing()
+
+    def _look_for_progress(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._progress_at = self.loop.time()
+        self._unsent = unsent
+        if self.loop.time() - self._progress_at > self._limits.stall_s:
+            self._on_stalled()
+            self.transport.abort()
+            return
+        self._stall_watch = self.loop.call_later(self._limits.stall_s / 5, self._look_for_progress)
+
+    def _stop_watching(self) -> None:
+        if self._stall_watch is not None:
+            self._stall_watch.cancel()
+            self._stall_watch = None
 
     def _wait_for_rest(self) -> None:
         self._overdue = self.loop.call_later(self._limits.request_s, self.transport.abort)

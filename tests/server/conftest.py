@@ -70,6 +70,7 @@ class Site:
     def __post_init__(self) -> None:
         self.log: AnswerLog
         self.server: Server
+        self.loop: asyncio.AbstractEventLoop  # where it runs in the background
 
     def context(self) -> ServerContext:
         return ServerContext(
@@ -224,6 +225,7 @@ def in_background(site: Any) -> Iterator[None]:
 
     async def main() -> None:
         async with site.running():
+            site.loop = asyncio.get_running_loop()
             ready.set()
             await asyncio.to_thread(stop.wait, 60)
 
