@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,9 @@ def test_a_public_server_with_tls_and_a_token(tmp_path: Path) -> None:
         assert asked(url + "healthz", context) == (200, {"ok": True})
         assert asked(url + "api/info", context)[0] == 401
         me = {"authorization": f"Bearer {TOKEN}"}
+        until_s = time.monotonic() + 30
+        while asked(url + "readyz", context, **me)[0] != 200 and time.monotonic() < until_s:
+            time.sleep(0.05)  # changes wait for the model
         assert asked(url + "api/visitor", context, **me)[1] == {
             "name": "me",
             "scope": "admin",
