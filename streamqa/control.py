@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -12,7 +13,7 @@ from streamqa.answers import check_question
 from streamqa.capture.reach import Reach
 from streamqa.capture.source import SourceSpec, redact
 from streamqa.capture.sources import SourceInfo
-from streamqa.errors import ConfigError, NotThere, StreamQAError, TakenId
+from streamqa.errors import Busy, ConfigError, NotThere, StreamQAError, TakenId
 from streamqa.records import Answer, Change, Record
 from streamqa.settings import QuestionConfig, SourceConfig
 from streamqa.specs import source_spec
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 MOST_QUESTIONS = 1024  # as many as a configuration may have
 MOST_SOURCES = 256
+_TURN_S = 10.0
 
 What = Literal["question", "source"]
 Action = Literal["added", "changed", "paused", "resumed", "removed"]
@@ -103,7 +105,7 @@ class LineControl:
 
     def add_question(self, name: str, settings: QuestionConfig, by: str) -> None:
         """Ask it from now on."""
-        with self._changing:
+        with self._turn():
             before = self._store.standing.questions
             _refuse_taken("question", name, before)
             if len(before) >= MOST_QUESTIONS:
@@ -113,32 +115,32 @@ class LineControl:
 
     def change_question(self, name: str, settings: QuestionConfig, by: str) -> None:
         """Ask this in its place; a pause stays."""
-        with self._changing:
+        with self._turn():
             entry = _known("question", name, self._store.standing.questions)
             self._check(name, settings)
             self._change_question(name, replace(entry, settings=settings), "changed", by)
 
     def pause_question(self, name: str, by: str) -> None:
         """Do not ask it until it is resumed."""
-        with self._changing:
+        with self._turn():
             entry = _known("question", name, self._store.standing.questions)
             self._change_question(name, replace(entry, is_paused=True), "paused", by)
 
     def resume_question(self, name: str, by: str) -> None:
         """Ask it again."""
-        with self._changing:
+        with self._turn():
             entry = _known("question", name, self._store.standing.questions)
             self._change_question(name, replace(entry, is_paused=False), "resumed", by)
 
     def remove_question(self, name: str, by: str) -> None:
         """Never ask it again."""
-        with self._changing:
+        with self._turn():
             _known("question", name, self._store.standing.questions)
             self._change_question(name, None, "removed", by)
 
     def add_source(self, name: str, settings: SourceConfig, by: str) -> None:
         """Watch it from now on."""
-        with self._changing:
+        with self._turn():
             before = self._store.standing.sources
             _refuse_taken("source", name, before)
             if len(before) >= MOST_SOURCES:
@@ -149,7 +151,7 @@ class LineControl:
 
     def change_source(self, name: str, settings: SourceConfig, by: str) -> None:
         """Watch this in its place. Its URL may be given as it is told, with `***` for its password: then it stays."""
-        with self._changing:
+        with self._turn():
             entry = _known("source", name, self._store.standing.sources)
             if settings.url == redact(entry.settings.url):
                 settings = settings.model_copy(update={"url": entry.settings.url})
@@ -163,19 +165,19 @@ class LineControl:
 
     def pause_source(self, name: str, by: str) -> None:
         """Do not read it until it is resumed."""
-        with self._changing:
+        with self._turn():
             entry = _known("source", name, self._store.standing.sources)
             self._change_source(name, replace(entry, is_paused=True), "paused", by)
 
     def resume_source(self, name: str, by: str) -> None:
         """Read it again."""
-        with self._changing:
+        with self._turn():
             entry = _known("source", name, self._store.standing.sources)
             self._change_source(name, replace(entry, is_paused=False), "resumed", by)
 
     def remove_source(self, name: str, by: str) -> None:
         """Never read it again. Refused while a question names it."""
-        with self._changing:
+        with self._turn():
             standing = self._store.standing
             _known("source", name, standing.sources)
             asking = [q for q, entry in standing.questions.items() if name in (entry.settings.sources or ())]
@@ -197,6 +199,18 @@ class LineControl:
     def generate(self, request: Request) -> list[Generation]:
         """What the model says to each prompt of `request`."""
         return self._running().asked.generate(request)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One change at a time. It may wait for a model that hangs; the next one does not wait for ever."""
+        if not self._changing.acquire(timeout=_TURN_S):
+            raise Busy(
+                f"another change is being made for more than {_TURN_S:g} s; see /readyz, and try again"
+            )
+        try:
+            yield
+        finally:
+            self._changing.release()
 
     def _running(self) -> Line:
         if self._line is None:

@@ -14,7 +14,7 @@ import pytest
 
 from streamqa.config import parse_config
 from streamqa.control import LineControl
-from streamqa.errors import ConfigError, ModelError, NotAllowed, NotThere, StreamQAError, TakenId
+from streamqa.errors import Busy, ConfigError, ModelError, NotAllowed, NotThere, StreamQAError, TakenId
 from streamqa.records import Change, Record
 from streamqa.settings import QuestionConfig, SourceConfig
 from streamqa.standing import ChangesFile
@@ -297,3 +297,24 @@ def test_a_process_that_is_killed_while_changing_leaves_a_file_that_loads(tmp_pa
     assert all(int(name[1:]) >= last for name in left)
     site.control.add_question("after", OPEN, "a")
     assert "after" in site.names()[0]
+
+
+def test_a_change_that_hangs_does_not_hold_up_the_others_for_ever(
+    site: ControlSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamqa.control._TURN_S", 0.05)
+    began, go_on = threading.Event(), threading.Event()
+
+    def hangs(question: object) -> None:
+        began.set()
+        go_on.wait(20)
+
+    monkeypatch.setattr(site.line, "add_question", hangs)
+    thread = threading.Thread(target=lambda: site.control.add_question("open", OPEN, "local"))
+    thread.start()
+    assert began.wait(10)
+    with pytest.raises(Busy, match="another change is being made"):
+        site.control.pause_question("cars", "local")
+    go_on.set()
+    thread.join(10)
+    site.control.pause_question("cars", "local")

@@ -162,16 +162,17 @@ class AnswerLog:
         """
         records = pictures = 0
         with self._lock:
-            if self.settings.records != ALL:
-                with self._transaction():
-                    records = delete_some(self._connection, self.settings.records, now_ms)
-            if not self._in_memory:
-                tidy(self._connection, self._wal_bytes())
+            # Pictures first: on a full disk a file can be deleted, where a database needs room to shrink.
             if self._evidence is not None and self.settings.evidence is not None:
                 keeping = self.settings.evidence
                 before_ms = None if keeping.age_ms is None else now_ms - keeping.age_ms
                 first = oldest(self._connection)
                 pictures = self._evidence.trim(first, before_ms, keeping.size_bytes)
+            if self.settings.records != ALL:
+                with self._transaction():
+                    records = delete_some(self._connection, self.settings.records, now_ms)
+            if not self._in_memory:
+                tidy(self._connection, self._wal_bytes())
         return records, pictures
 
     def sizes(self) -> tuple[int, int]:

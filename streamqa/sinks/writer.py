@@ -119,6 +119,9 @@ class RecordWriter:
                 for _ in batches:
                     self._queue.task_done()
                 self._tidy()
+            if self._lost:  # the last chance to say how many are missing
+                self._retry_at_s = 0.0
+                self._write([])
         except Exception as error:  # the thread's own supervisor: `put` reports it to whoever comes next
             _logger.error("the answer log failed, nothing is recorded any more: %s", error)
             self.failure = error

@@ -70,6 +70,21 @@ def test_records_go_on_flagged_and_the_hole_is_named(tmp_path: Path) -> None:
         assert [record.seq for record in log.read(0, 10**6)] == kept
 
 
+def test_the_hole_is_named_at_the_end_if_not_before(tmp_path: Path) -> None:
+    with closing(AnswerLog(tmp_path / "a.db")) as log:
+        taken = Taken()
+        writer = RecordWriter(log, [taken], Metrics())
+        writer.start()
+        (pages,) = log._connection.execute("PRAGMA page_count").fetchone()
+        log._connection.execute(f"PRAGMA max_page_count = {pages}")
+        writer.put([answer(n, text="x" * 5000) for n in range(20)])
+        taken.until(lambda record: record.seq is None)
+        log._connection.execute("PRAGMA max_page_count = 1000000")
+        writer.close()  # before the log would have been tried again
+        (gap,) = log.read(0, 99)
+        assert (gap.payload["type"], gap.payload["count"]) == ("gap", 20)
+
+
 # A file that may not grow is what a full disk is to whoever writes it.
 LIMITED = """
 import resource, signal, sys
