@@ -11,6 +11,7 @@ from streamqa.server.control_api import add_control
 from streamqa.server.events import Feed, add_events
 from streamqa.server.guard import Guard
 from streamqa.server.health import add_health
+from streamqa.server.http_errors import refusals
 from streamqa.server.login import STATIC, add_login
 from streamqa.server.middleware import Doors
 from streamqa.server.pictures import add_pictures
@@ -24,7 +25,13 @@ def make_app(
 ) -> FastAPI:
     """The HTTP side of a server. Every route has a `need`, but for those that the guard leaves open."""
     # No documentation pages: they would load their scripts from a CDN. The schema itself is at /openapi.json.
-    app = FastAPI(title="streamqa", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="streamqa",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        responses=refusals(400, 401, 403, 413, 429),
+    )
     app.add_middleware(
         Doors,
         guard=guard,

@@ -30,6 +30,7 @@ from streamqa.server.commands import Refused, code_of, moment
 from streamqa.server.context import Control, ServerContext
 from streamqa.server.control_api import STATUS, request_text
 from streamqa.server.data_image import decoded
+from streamqa.server.http_errors import Responses, refusals
 from streamqa.server.visitor import need
 from streamqa.types import Frame, Generation, ModelInfo, Prompt, iso_ms
 from streamqa.types import Request as Prompts
@@ -121,8 +122,9 @@ def add_chat(app: FastAPI, context: ServerContext) -> None:
         502: "The model failed.",
         503: "Too much is asked at once, or the model is still being loaded.",
     }
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": ChatError, "description": text} for status, text in said.items()
+    problems: Responses = {
+        **refusals(401, 413, 429),  # the guard's, before it is known what is asked
+        **{status: {"model": ChatError, "description": text} for status, text in said.items()},
     }
 
     @router.post(CHAT_PATH, dependencies=[Depends(need("ask"))], responses=problems, response_model=None)
@@ -137,7 +139,9 @@ def add_chat(app: FastAPI, context: ServerContext) -> None:
         return JSONResponse(_completion(found))
 
     @router.get(
-        "/v1/models", dependencies=[Depends(need("read"))], responses={403: problems[403], 503: problems[503]}
+        "/v1/models",
+        dependencies=[Depends(need("read"))],
+        responses={status: problems[status] for status in (401, 403, 429, 503)},
     )
     def models() -> dict[str, Any]:
         """The model that answers. Needs scope `read`."""

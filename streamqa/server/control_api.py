@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from streamqa.server.commands import Code, Refused, Section, carry_out, one_of, refusing
 from streamqa.server.context import ServerContext
+from streamqa.server.http_errors import Responses, refusals
 from streamqa.server.protocol import (
     Add,
     Ask,
@@ -223,7 +224,7 @@ def add_control(app: FastAPI, context: ServerContext) -> None:
     app.router.routes.extend(router.routes)
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def _problems(*statuses: int) -> Responses:
     said = {
         403: "The token's scope is too small, or the source may not be reached.",
         404: "There is no question, source or frame of that name.",
@@ -232,7 +233,8 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         502: "The model cannot answer this, or failed.",
         503: "Too much is asked at once, or the model is still being loaded.",
     }
-    return {status: {"model": Problem, "description": said[status]} for status in statuses}
+    ours: Responses = {status: {"model": Problem, "description": said[status]} for status in statuses}
+    return {**refusals(401, 413, 429), **ours}
 
 
 Done = Callable[[Command, Visitor], dict[str, Any]]

@@ -18,6 +18,7 @@ from fastapi import Query as Parameter
 from fastapi.responses import StreamingResponse
 
 from streamqa.server.context import Limits, ServerContext
+from streamqa.server.http_errors import Detail
 from streamqa.server.messages import Gap, Hello
 from streamqa.server.protocol import MAX_SEQ, RecordType, Subscribe
 from streamqa.server.session import Place, Session
@@ -93,8 +94,8 @@ def add_events(app: FastAPI, context: ServerContext, feed: Feed, limits: Limits)
         response_class=StreamingResponse,
         responses={
             200: {"content": {"text/event-stream": {}}, "description": "Events, for ever"},
-            400: {"description": "No such place in the log"},
-            503: {"description": "Too many streams"},
+            400: {"model": Detail, "description": "No such place in the log"},
+            503: {"model": Detail, "description": "Too many streams"},
         },
     )
     async def events(

@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from streamqa.server.guard import Guard, Knock, Refusal
+from streamqa.server.http_errors import refusals
 from streamqa.server.visitor import Visitor, guest_of, need
 
 STATIC = Path(__file__).parent / "static"
@@ -28,7 +29,7 @@ def add_login(app: FastAPI, guard: Guard, is_tls: bool) -> None:
             return FileResponse(STATIC / "login.html", 401, headers=_PAGE_CACHE)
         return FileResponse(STATIC / "index.html", headers=_PAGE_CACHE)
 
-    @app.post("/login")
+    @app.post("/login", status_code=204, responses=refusals(400, 401, 429))
     async def login(request: Request) -> Response:
         """Take `{"token": …}`, as JSON or as a form, for a session: 204 and a cookie."""
         token = _token_in(await request.body(), request.headers.get("content-type", ""))

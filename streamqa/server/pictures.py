@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 from PIL import Image as Pictures
 
 from streamqa.server.context import ServerContext
+from streamqa.server.http_errors import refusals
 from streamqa.server.protocol import MAX_SEQ
 from streamqa.server.visitor import need
 
@@ -24,7 +25,14 @@ def add_pictures(app: FastAPI, context: ServerContext) -> None:
     """`/sources/{source}/latest.jpg` and `/frames/{seq}.jpg`."""
     encoded: dict[str, tuple[Image, bytes]] = {}  # the last picture of each source, for many viewers
 
-    @app.get("/sources/{source}/latest.jpg", response_class=Response, dependencies=[Depends(need("read"))])
+    picture = {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+
+    @app.get(
+        "/sources/{source}/latest.jpg",
+        response_class=Response,
+        responses={200: picture, **refusals(404)},
+        dependencies=[Depends(need("read"))],
+    )
     def latest(source: str) -> Response:
         """The newest picture of a source, at most 1280 pixels a side."""
         if source not in {one.id for one in context.sources()}:
@@ -37,7 +45,12 @@ def add_pictures(app: FastAPI, context: ServerContext) -> None:
             known = encoded[source] = image, _jpeg(image)
         return Response(known[1], media_type="image/jpeg")
 
-    @app.get("/frames/{seq}.jpg", response_class=FileResponse, dependencies=[Depends(need("read"))])
+    @app.get(
+        "/frames/{seq}.jpg",
+        response_class=FileResponse,
+        responses={200: picture, **refusals(404)},
+        dependencies=[Depends(need("read"))],
+    )
     def evidence(seq: Annotated[int, Path(ge=1, le=MAX_SEQ)]) -> FileResponse:
         """The picture that a record is about, as the model saw it."""
         path = context.evidence(seq)

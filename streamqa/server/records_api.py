@@ -8,16 +8,26 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI
 from fastapi import Query as Parameter
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
 from streamqa.server.context import ServerContext
-from streamqa.server.messages import about, wall
+from streamqa.server.messages import AboutModel, AboutQuestion, AboutSource, about, wall
 from streamqa.server.protocol import MAX_SEQ, PROTOCOL_VERSION, RecordType
+from streamqa.server.record_messages import Record, Wall
 from streamqa.server.visitor import need
 from streamqa.sinks.query import Query
 from streamqa.types import utc_now
 from streamqa.version import __version__
 
+
+def _no_number(text: object) -> object:
+    """Left to itself, pydantic takes numbers for seconds or milliseconds since 1970, whichever looks likelier."""
+    if isinstance(text, str) and not text[4:5] == "-":
+        raise ValueError("write ISO 8601 with a time zone, as in 2026-11-22T02:22:34Z")
+    return text
+
+
+_Written = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 _Names = Annotated[list[str] | None, Parameter(max_length=1000)]
 
 
@@ -26,17 +36,36 @@ class _Search:
     """What else can be asked of records."""
 
     q: Annotated[str | None, Parameter(max_length=200)] = None
-    since: Annotated[
-        AwareDatetime | None, Parameter(alias="from", description="ISO 8601 with a time zone")
-    ] = None
-    until: Annotated[AwareDatetime | None, Parameter(alias="to", description="ISO 8601 with a time zone")] = (
-        None
-    )
+    since: Annotated[_Written | None, Parameter(alias="from", description="ISO 8601 with a time zone")] = None
+    until: Annotated[_Written | None, Parameter(alias="to", description="ISO 8601 with a time zone")] = None
     changed_only: bool = False
     order: Literal["oldest", "newest"] = "oldest"
 
 
 _NOTHING = _Search()
+
+
+class RecordsPage(BaseModel):
+    """Some records, and the log that they are of."""
+
+    epoch: str
+    first_seq: int = Field(description="oldest retained record")
+    last_seq: int = Field(description="newest record")
+    records: list[Record]
+
+
+class Info(BaseModel):
+    """What this server watches, asks, and answers with."""
+
+    version: str
+    protocol: int
+    epoch: str
+    first_seq: int
+    last_seq: int
+    at: Wall
+    sources: list[AboutSource]
+    questions: list[AboutQuestion]
+    model: AboutModel | None = Field(description="null: it is being loaded")
 
 
 def _ms(moment: datetime | None) -> int | None:
@@ -47,7 +76,13 @@ def add_records(app: FastAPI, context: ServerContext) -> None:
     """`/api/records` and `/api/info`."""
     answer_log = context.log
 
-    @app.get("/api/records", dependencies=[Depends(need("read"))])
+    # Records go out as the log keeps them: checking a thousand again would only take time.
+    @app.get(
+        "/api/records",
+        response_model=None,
+        responses={200: {"model": RecordsPage}},
+        dependencies=[Depends(need("read"))],
+    )
     def records(
         after: Annotated[int, Parameter(ge=0, le=MAX_SEQ)] = 0,
         limit: Annotated[int, Parameter(ge=1, le=1000)] = 100,
@@ -76,7 +111,7 @@ def add_records(app: FastAPI, context: ServerContext) -> None:
             "records": [record.payload for record in page],
         }
 
-    @app.get("/api/info", dependencies=[Depends(need("read"))])
+    @app.get("/api/info", response_model=Info, dependencies=[Depends(need("read"))])
     def info() -> dict[str, Any]:
         """What this server watches, asks, and answers with."""
         return {

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from streamqa.server import messages, protocol, record_messages
+from streamqa.server.http_errors import refusals
 from streamqa.server.visitor import need
 from streamqa.version import __version__
 
@@ -65,6 +66,9 @@ SPOKEN: tuple[Spoken, ...] = (
     *(Spoken(_type_of(model), model, "serialization", "from_server") for model in _SAID),
     *(Spoken(_type_of(model), model, "validation", "from_client") for model in _HEARD),
 )
+_STREAMED = ("hello", "gap", *_RECORDS)
+_NAMES = ("from_server", "from_client", *(spoken.name for spoken in SPOKEN))
+_Name = Annotated[str, Path(json_schema_extra={"enum": [*_NAMES]})]
 
 
 @cache
@@ -120,19 +124,26 @@ def asyncapi(host: str, is_tls: bool) -> Schema:
         },
         "defaultContentType": "application/json",
         "servers": {
-            "here": {
+            name: {
                 "host": host,
-                "protocol": "wss" if is_tls else "ws",
+                "protocol": f"{protocol_name}s" if is_tls else protocol_name,
                 "security": [{"$ref": "#/components/securitySchemes/token"}],
             }
+            for name, protocol_name in (("websocket", "ws"), ("http", "http"))
         },
         "channels": {
             "records": {
                 "address": "/ws",
                 "title": "The websocket",
-                "servers": [{"$ref": "#/servers/here"}],
+                "servers": [{"$ref": "#/servers/websocket"}],
                 "messages": {one.name: {"$ref": f"#/components/messages/{one.name}"} for one in SPOKEN},
-            }
+            },
+            "events": {
+                "address": "/events",
+                "title": "Server-sent events: each message is the data of an event that has its type as name",
+                "servers": [{"$ref": "#/servers/http"}],
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _STREAMED},
+            },
         },
         "operations": _operations(),
         "components": {
@@ -162,8 +173,8 @@ def _operations() -> Schema:
     """As the server does them: it sends what the client hears."""
     channel = {"$ref": "#/channels/records"}
 
-    def of(*names: str) -> list[Schema]:
-        return [{"$ref": f"#/channels/records/messages/{name}"} for name in names]
+    def of(*names: str, at: str = "records") -> list[Schema]:
+        return [{"$ref": f"#/channels/{at}/messages/{name}"} for name in names]
 
     operations: Schema = {
         "say": {
@@ -171,7 +182,13 @@ def _operations() -> Schema:
             "channel": channel,
             "summary": "What a client hears, asked or not.",
             "messages": of(*(one.name for one in SPOKEN if one.direction == "from_server")),
-        }
+        },
+        "stream": {
+            "action": "send",
+            "channel": {"$ref": "#/channels/events"},
+            "summary": "What comes after `Last-Event-ID` (epoch:seq), after `since`, or from now on.",
+            "messages": of(*_STREAMED, at="events"),
+        },
     }
     for one in SPOKEN:
         if one.direction == "from_client":
@@ -198,13 +215,13 @@ def add_schemas(app: FastAPI) -> None:
     @app.get(
         "/schemas/{name}.json",
         dependencies=[Depends(need("read"))],
-        responses={404: {"description": "There is no message of that name."}},
+        response_class=Response,
+        responses={200: {"content": {_MEDIA_TYPE: {"schema": {"type": "object"}}}}, **refusals(404)},
     )
-    def one(name: str) -> JSONResponse:
+    def one(name: _Name) -> JSONResponse:
         """The JSON Schema of a message, or of all `from_server` or `from_client`."""
         try:
             found = schema(name)
         except KeyError:
-            names = ", ".join(("from_server", "from_client", *(one.name for one in SPOKEN)))
-            raise HTTPException(404, f"no such message; there are: {names}") from None
+            raise HTTPException(404, f"no such message; there are: {', '.join(_NAMES)}") from None
         return JSONResponse(found, media_type=_MEDIA_TYPE)

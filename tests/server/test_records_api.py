@@ -41,3 +41,9 @@ def test_info(site: Any, get: Get) -> None:
     assert body["protocol"] == 1
     assert body["model"]["note"] == "knows nothing"
     assert [question["id"] for question in body["questions"]] == ["person", "cars"]
+
+
+def test_times_are_written_and_not_counted(get: Any) -> None:
+    assert get("/api/records?from=2026-11-22T02:22:34Z").status_code == 200
+    for wrong in ("0", "1763778154", "2026-11-22", "2026-11-22T02:22:34"):
+        assert get(f"/api/records?from={wrong}").status_code == 422, wrong
