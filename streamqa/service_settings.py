@@ -21,6 +21,8 @@ _HOST = re.compile(r"(\*\.)?(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 _DAY_NS = 86_400_000_000_000
 _SIZE_PATTERN = r"^(off|\d+(\.\d+)?\s*(MB|GB|TB))$"
 _Path = Annotated[str, Field(min_length=1)]
+# As browsers write it: in lower case, without a path and without the port that is usual.
+_Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9._\[\]:-]+$", max_length=300)]
 _Size = Annotated[str, Field(pattern=_SIZE_PATTERN)]
 
 
@@ -84,6 +86,11 @@ class ServeConfig(Strict):
         default=[], max_length=64, description="absent: whoever is on this machine may do everything"
     )
     tls: TlsConfig | None = Field(None, description="serve https and wss")
+    origins: list[_Origin] = Field(
+        default=[],
+        max_length=64,
+        description="pages of other sites that may open the websocket, as https://dash.example; with the token",
+    )
     add: ReachConfig = Field(default=ReachConfig(), description="which sources may be added while it runs")
 
     @model_validator(mode="after")

@@ -22,6 +22,11 @@ def test_the_sample_clip_is_small_and_has_a_truth_for_each_frame() -> None:
         assert len({json.dumps(line["values"][question]) for line in truth} - {"null"}) >= 2, question
 
 
+def test_a_subscriber_takes_no_more_than_30_lines() -> None:
+    for path in SAMPLES.glob("subscriber.*"):
+        assert len(path.read_text("utf-8").splitlines()) <= 30, path
+
+
 def test_the_python_subscriber_prints_what_changes(tmp_path: Path) -> None:
     with a_running_service(tmp_path) as service:
         subscriber = subprocess.Popen(

@@ -93,3 +93,16 @@ def test_hosts_that_are_neither_name_nor_network(host: str) -> None:
 )
 def test_hosts_that_can_be_allowed(host: str) -> None:
     assert ServeConfig.model_validate({"add": {"hosts": [host]}}).add.hosts == [host]
+
+
+@pytest.mark.parametrize("origin", ["https://dash.example", "http://127.0.0.1:8000", "http://[::1]:8000"])
+def test_origins_as_browsers_write_them(origin: str) -> None:
+    assert ServeConfig.model_validate({"origins": [origin]}).origins == [origin]
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "dash.example", "https://dash.example/", "https://Dash.example", "file://"]
+)
+def test_what_no_browser_sends_as_an_origin(origin: str) -> None:
+    with pytest.raises(ValidationError):
+        ServeConfig.model_validate({"origins": [origin]})

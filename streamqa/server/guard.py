@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from streamqa.metrics import Metrics
-from streamqa.server.auth import Holder, Keyring, Sessions
+from streamqa.server.auth import Holder, Sessions
 from streamqa.server.doors import host_allowed, is_from_elsewhere, origin_allowed
+from streamqa.server.locks import Locks
 from streamqa.server.rate import Buckets, client_key, is_here
 from streamqa.server.scopes import LOCAL, Visitor
 from streamqa.service_settings import is_loopback
@@ -64,17 +65,18 @@ class Guard:
     """Stands at the door: one for each server. Belongs to its event loop."""
 
     def __init__(
-        self, host: str, port: int, keyring: Keyring, metrics: Metrics, rate: tuple[float, float]
+        self, host: str, port: int, locks: Locks, metrics: Metrics, rate: tuple[float, float]
     ) -> None:
         """`rate`: requests a second, and at once, of one address; programs on this machine are not counted."""
-        self.is_locked = bool(keyring)
+        self.is_locked = bool(locks.keyring)
         # Cookies know no ports: two servers on one machine would log each other's browsers out.
         self.cookie = f"streamqa_{port}"
         self.sessions = Sessions(SESSION_S, _SESSIONS_PER_TOKEN)
         self._host = (
             host if is_loopback(host) else "127.0.0.1"
         )  # by which it is known where nothing is locked
-        self._keyring = keyring
+        self._keyring = locks.keyring
+        self._origins = locks.origins
         self._metrics = metrics
         self._requests = Buckets(*rate)
         self._failures = Buckets(per_s=0.1, burst=10)  # logins that failed, of one address
@@ -147,7 +149,7 @@ class Guard:
             return self._refused("host", 403, f"open this server as {self._host}, not by another name")
         origin = origins[0] if origins else None
         if knock.is_websocket or len(origins) > 1:
-            is_foreign = len(origins) > 1 or not origin_allowed(origin, hosts[0])
+            is_foreign = len(origins) > 1 or not (origin in self._origins or origin_allowed(origin, hosts[0]))
         else:
             site, mode = knock.one("sec-fetch-site"), knock.one("sec-fetch-mode")
             is_foreign = is_from_elsewhere(site, mode, origin, hosts[0])
@@ -169,6 +171,8 @@ class Guard:
             if visitor is None and knock.path not in _OPEN:
                 return self._refused("token", 401, f"no such token; {_NEED}", {"www-authenticate": "Bearer"})
             return visitor
+        if knock.is_websocket and not origin_allowed(knock.one("origin"), knock.one("host")):
+            return None  # a page of another site that may come needs a token of its own: the cookie is not for it
         session = self._session(knock)
         visitor = None if session is None else self.sessions.visitor(session, now_s)
         # Browsers say with whatever changes something where it comes from; another page's was refused above.

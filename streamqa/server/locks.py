@@ -17,6 +17,7 @@ class Locks:
 
     keyring: Keyring = field(default_factory=Keyring)
     tls: ssl.SSLContext | None = None
+    origins: frozenset[str] = frozenset()  # of pages that may open the websocket, beside the server's own
 
 
 def make_locks(serve: ServeConfig, tokens: Sequence[TokenConfig]) -> Locks:
@@ -25,7 +26,8 @@ def make_locks(serve: ServeConfig, tokens: Sequence[TokenConfig]) -> Locks:
     Raises:
         ConfigError: the certificate or its key is no good.
     """
-    return Locks(Keyring(tokens), None if serve.tls is None else tls_context(serve.tls))
+    tls = None if serve.tls is None else tls_context(serve.tls)
+    return Locks(Keyring(tokens), tls, frozenset(serve.origins))
 
 
 def tls_context(files: TlsConfig) -> ssl.SSLContext:

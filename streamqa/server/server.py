@@ -45,7 +45,7 @@ class Server:
         self._tls = door.locks.tls
         self._metrics = context.metrics
         rate = self._limits.requests_per_s, self._limits.requests_burst
-        self._guard = Guard(self._host, self.port, door.locks.keyring, context.metrics, rate)
+        self._guard = Guard(self._host, self.port, door.locks, context.metrics, rate)
         self.broadcaster = Broadcaster(context, self._check, self._limits)
         self._http = _Http(self._config(context), self._tls, self._limits)
         self._task: asyncio.Task[None] | None = None

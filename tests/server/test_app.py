@@ -13,10 +13,10 @@ from fastapi.routing import APIRoute
 
 from streamqa.metrics import Metrics
 from streamqa.server.app import make_app
-from streamqa.server.auth import Keyring
 from streamqa.server.broadcast import Broadcaster
 from streamqa.server.context import Limits
 from streamqa.server.guard import Guard
+from streamqa.server.locks import Locks
 from streamqa.server.login import STATIC
 from streamqa.server.middleware import SECURITY_HEADERS
 from streamqa.server.visitor import need
@@ -102,7 +102,7 @@ def needs(dependant: Dependant) -> list[str]:
 
 def test_every_route_needs_a_scope_but_for_those_that_are_open(site: Any) -> None:
     with closing(AnswerLog(site.path)) as site.log:
-        guard = Guard("127.0.0.1", 1, Keyring(), Metrics(), (1, 1))
+        guard = Guard("127.0.0.1", 1, Locks(), Metrics(), (1, 1))
         feed = Broadcaster(site.context(), lambda *_: None, Limits())
         routes = make_app(site.context(), guard, feed, Limits()).routes
     found = {route.path: route for route in routes}

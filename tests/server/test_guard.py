@@ -9,6 +9,7 @@ import pytest
 from streamqa.metrics import Metrics
 from streamqa.server.auth import Keyring
 from streamqa.server.guard import SESSION_S, Guard, Knock, Refusal
+from streamqa.server.locks import Locks
 from streamqa.server.scopes import LOCAL, Visitor
 from streamqa.service_settings import TokenConfig
 
@@ -18,10 +19,12 @@ PAGE = "http://cameras.example:8765"
 HOST = "cameras.example:8765"
 
 
-def make_guard(*, locked: bool = True, rate: tuple[float, float] = (50, 200)) -> Guard:
+def make_guard(
+    *, locked: bool = True, rate: tuple[float, float] = (50, 200), origins: tuple[str, ...] = ()
+) -> Guard:
     tokens = (TokenConfig(name="dash", scope="read", token=TOKEN),) if locked else ()
     host = "0.0.0.0" if locked else "127.0.0.1"
-    return Guard(host, 8765, Keyring(tokens), Metrics(), rate)
+    return Guard(host, 8765, Locks(Keyring(tokens), origins=frozenset(origins)), Metrics(), rate)
 
 
 def knock(path: str = "/api/info", method: str = "GET", **more: Any) -> Knock:
@@ -98,7 +101,7 @@ def test_without_tokens_whoever_is_on_this_machine_may_do_all() -> None:
 
 
 def test_without_tokens_nobody_else_may_anything_wherever_it_listens() -> None:
-    guard = Guard("0.0.0.0", 1, Keyring(), Metrics(), (50, 200))
+    guard = Guard("0.0.0.0", 1, Locks(), Metrics(), (50, 200))
     assert guard.admit(knock(host="localhost", peer="127.0.0.1"), 0) == LOCAL
     for peer in ("203.0.113.7", "10.0.0.7", None, ""):
         for path in ("/", "/healthz", "/api/info"):
@@ -109,7 +112,7 @@ def test_without_tokens_nobody_else_may_anything_wherever_it_listens() -> None:
 
 
 def test_with_tokens_a_proxy_may_give_any_name() -> None:
-    guard = Guard("127.0.0.1", 1, make_guard()._keyring, Metrics(), (1, 9))
+    guard = Guard("127.0.0.1", 1, Locks(make_guard()._keyring), Metrics(), (1, 9))
     assert guard.admit(knock(authorization=f"Bearer {TOKEN}"), 0) == READER
 
 
@@ -241,5 +244,20 @@ def test_too_many_requests_of_one_address() -> None:
 
 
 def test_two_servers_on_one_machine_have_cookies_of_their_own() -> None:
-    one, other = (Guard("0.0.0.0", port, Keyring(), Metrics(), (1, 1)) for port in (8765, 8766))
+    one, other = (Guard("0.0.0.0", port, Locks(), Metrics(), (1, 1)) for port in (8765, 8766))
     assert one.cookie != other.cookie
+
+
+def test_a_page_of_another_site_that_may_come_needs_a_token_and_has_no_session() -> None:
+    page = "https://dash.example"
+    guard = make_guard(origins=(page,))
+    session = guard.log_in(knock("/login", "POST"), TOKEN, 0)
+    cookie, offered = f"{guard.cookie}={session}", f"streamqa, bearer.{TOKEN}"
+    assert guard.admit(knock("/ws", ws=True, origin=page, sec_websocket_protocol=offered), 0) == READER
+    assert guard.admit(knock("/ws", ws=True, origin=PAGE, cookie=cookie), 0) == READER
+    assert status_of(guard.admit(knock("/ws", ws=True, origin=page, cookie=cookie), 0)) == 401
+    assert status_of(guard.admit(knock("/ws", ws=True, origin=page), 0)) == 401
+    for other in ("http://dash.example", "https://dash.example:444", "https://dash.example.evil", "null"):
+        found = guard.admit(knock("/ws", ws=True, origin=other, sec_websocket_protocol=offered), 0)
+        assert status_of(found) == 403
+    assert status_of(guard.admit(knock(origin=page, authorization=f"Bearer {TOKEN}"), 0)) == 403  # /ws only
