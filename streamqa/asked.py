@@ -14,11 +14,11 @@ from streamqa.engine.asking import refuse_refused, refuse_unanswerable, would_an
 from streamqa.engine.engine import Engine
 from streamqa.engine.views import Views
 from streamqa.engine.window import Window
-from streamqa.errors import ConfigError, ModelError, NotThere, StreamQAError, TakenId
+from streamqa.errors import Busy, ConfigError, ModelError, NotThere, StreamQAError, TakenId
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
 from streamqa.records import Answer
-from streamqa.types import Frame, Generation, Moment, Question, Request, utc_now
+from streamqa.types import NS_PER_S, Frame, Generation, Moment, Question, Request, utc_now
 
 MOST_QUESTIONS = 1024
 PATIENCE_S = 60.0  # a batch of a large model on a CPU takes tens of seconds, and one is waited for
@@ -154,10 +154,24 @@ class Asked:
             ModelError: it failed; said in the generation where only one prompt did.
             Busy, StreamQAError: it has too much to do, or the line has stopped.
         """
-        said = self._engine.inbox.ask([request], PATIENCE_S)
+        said = self._single(request)
         if [len(generations) for generations in said] != [len(request.prompts)]:
             raise ModelError("the model gave another number of answers than it was asked for")
         return said[0]
+
+    def _single(self, request: Request) -> list[list[Generation]]:
+        metrics, began_ns = self._metrics, time.monotonic_ns()
+        outcome = "failed"
+        try:
+            said = self._engine.inbox.ask([request], PATIENCE_S)
+            outcome = "answered"
+        except Busy:
+            outcome = "refused"
+            raise
+        finally:
+            metrics.single_questions.labels(outcome).inc()
+            metrics.single_question_seconds.observe((time.monotonic_ns() - began_ns) / NS_PER_S)
+        return said
 
     def _check(self, question: Question) -> None:
         if not self._has_begun:

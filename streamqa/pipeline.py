@@ -174,7 +174,7 @@ class Pipeline:
 
     def trouble(self) -> list[str]:
         """Why answers are not coming, one line each; empty while all is well."""
-        found = [f"{one.id} is {one.state}" for one in self._sources.infos() if one.state not in _WELL]
+        found = [_unwell(one) for one in self._sources.infos() if one.state not in _WELL]
         found += self._health.trouble() + self._writer.trouble()
         return [*found, str(self.failure)] if self.failure else found
 
@@ -227,3 +227,10 @@ class Pipeline:
             self._report(Fault(_CLOCK_STEP, message, wall))
         except StreamQAError as error:  # the log has failed or is closing, which its owner reports
             _log.warning("not recorded: %s (%s)", message, error)
+
+
+def _unwell(source: SourceInfo) -> str:
+    """`gate is stalled, for 12 s: no frame for 5 s`."""
+    seconds = None if source.since is None else max(0.0, (utc_now() - source.since).total_seconds())
+    since = "" if seconds is None else f", for {seconds:.0f} s"
+    return f"{source.id} is {source.state}{since}" + (f": {source.reason}" if source.reason else "")

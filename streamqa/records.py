@@ -36,6 +36,9 @@ class Answer:
     reused: bool = False  # the model was not asked: the picture had not changed since its last answer
     inactive: int = 0  # ticks since the last answer in which it was not to be asked
     ask: str = ""  # the question's words, by which the log finds it; not on the wire
+    captured_ns: int | None = field(
+        default=None, repr=False, compare=False
+    )  # live: monotonic clock, for latencies
     # What the model saw, uint8 (H, W, 3) RGB with masks, where it is worth keeping as evidence; the log's to store.
     picture: Image | None = field(default=None, repr=False, compare=False)
 

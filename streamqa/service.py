@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from streamqa.capture.sources import SourceInfo, planned
 from streamqa.control import LineControl
 from streamqa.errors import StreamQAError
+from streamqa.metrics import Metrics
 from streamqa.pipeline import Parts, Pipeline
 from streamqa.server.context import ServerContext
 from streamqa.server.listen import Door
@@ -175,7 +176,7 @@ async def run_service(
         on_ready(server.url)
         if await _is_loaded(loading, stop):
             line.start(loading.result())
-            await _until_over(line, stop, for_s)
+            await _until_over(line, stop, for_s, parts.metrics)
     finally:
         if line.pipeline is not None:
             await asyncio.to_thread(line.pipeline.stop)
@@ -194,9 +195,12 @@ async def _is_loaded(loading: Future[Pipeline], stop: threading.Event) -> bool:
     return False
 
 
-async def _until_over(line: Line, stop: threading.Event, for_s: float | None) -> None:
+async def _until_over(line: Line, stop: threading.Event, for_s: float | None, metrics: Metrics) -> None:
     loop = asyncio.get_running_loop()
-    until_s = None if for_s is None else loop.time() + for_s
+    now_s = loop.time()
+    until_s = None if for_s is None else now_s + for_s
     # A signal handler sets `stop` from outside of the loop, which an asyncio.Event cannot take.
-    while not stop.is_set() and line.failure is None and (until_s is None or loop.time() < until_s):  # noqa: ASYNC110
+    while not stop.is_set() and line.failure is None and (until_s is None or now_s < until_s):
         await asyncio.sleep(_LOOK_UP_S)
+        slept_s, now_s = loop.time() - now_s, loop.time()
+        metrics.loop_lag_seconds.observe(max(0.0, slept_s - _LOOK_UP_S))

@@ -49,10 +49,12 @@ class Heard:
 
 
 @contextmanager
-def running(model: ScriptedModel, *questions: Question, **spec: object) -> Iterator[tuple[Pipeline, Heard]]:
+def running(
+    model: ScriptedModel, *questions: Question, metrics: Metrics | None = None, **spec: object
+) -> Iterator[tuple[Pipeline, Heard]]:
     heard, log = Heard(), AnswerLog(":memory:")
     source = SourceSpec("gate", "scene:gate", **({"recent_s": 60.0} | spec))  # type: ignore[arg-type]
-    parts = Parts(tuple(questions), (source,), model, log, (heard,), Metrics(), keep_evidence=True)
+    parts = Parts(tuple(questions), (source,), model, log, (heard,), metrics or Metrics(), keep_evidence=True)
     pipeline = Pipeline(parts, stays=True)
     pipeline.start()
     try:
@@ -186,3 +188,18 @@ def test_a_line_that_has_stopped_says_so() -> None:
         pipeline.asked.add_question(question("new"))
     with pytest.raises(StreamQAError, match="stopped"):
         pipeline.asked.generate(Request(None, (Prompt("?"),)))
+
+
+def test_single_questions_are_counted_by_what_became_of_them() -> None:
+    metrics = Metrics()
+
+    def count(outcome: str) -> float | None:
+        return metrics.registry.get_sample_value("streamqa_single_questions_total", {"outcome": outcome})
+
+    with running(ScriptedModel(echo), question("old"), metrics=metrics) as (pipeline, heard):
+        heard.wait(lambda one: one["question"] == "old")
+        pipeline.asked.ask_once("gate", question("once", "Who?"), NEWEST)
+    with pytest.raises(StreamQAError):
+        pipeline.asked.ask_once("gate", question("once", "Who?"), NEWEST)
+    assert (count("answered"), count("failed"), count("refused")) == (1, 1, None)
+    assert metrics.registry.get_sample_value("streamqa_single_question_seconds_count") == 2

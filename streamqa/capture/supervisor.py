@@ -193,6 +193,7 @@ class Supervisor:
         with self._lock:
             if self._is_unwanted(reader):
                 return None
+            self._ends.metrics.pictures_read.labels(self.spec.id).inc()
             t_ns = self._time.place(picture.t_ns)
             self._tell(self._life.picture(time.monotonic_ns()))
             return t_ns if self._sampler.keep(t_ns) else None
@@ -213,7 +214,7 @@ class Supervisor:
             self._time.index += 1
             self.latest = frame
         self.recent.add(frame)  # without the lock: it may take 10 ms
-        self._ends.metrics.frames_kept.labels(self.spec.id).inc()
+        self._count(seen)
         self._ends.buffer.put(frame, reader.retired)
 
     def lost(self, reader: Reader, failure: SourceError, steady: bool) -> float | None:
@@ -246,6 +247,13 @@ class Supervisor:
 
     def _is_mine(self, reader: Reader) -> bool:
         return reader is self._reader and not reader.retired.is_set()
+
+    def _count(self, seen: Seen) -> None:
+        metrics, source = self._ends.metrics, self.spec.id
+        metrics.frames_kept.labels(source).inc()
+        metrics.frame_convert_seconds.observe((time.monotonic_ns() - seen.received_ns) / NS_PER_S)
+        if seen.picture.delay_ns:
+            metrics.frame_delay_seconds.labels(source).observe(seen.picture.delay_ns / NS_PER_S)
 
     def _finish(self) -> None:
         if not self._is_released:

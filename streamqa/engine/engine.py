@@ -206,6 +206,9 @@ class Engine:
             self._tracks.plan(frame, due, now_ns) for frame in frames if (due := self.schedule.due(frame))
         )
         self._inside.update(job.frame.source for job in jobs)
+        for job in jobs:
+            if job.frame.is_live:
+                self._metrics.buffer_wait_seconds.observe((now_ns - job.frame.received_ns) / 1e9)
         requests = tuple(request for job in jobs for request in job.requests)
         return _Batch(jobs, requests, self._room.limit, self._clocks.monotonic_ns())
 
@@ -235,6 +238,7 @@ class Engine:
         """What a batch says about the next ones, and its counts."""
         outcome, took_ns = landing.outcome, landing.answered_ns - batch.asked_ns
         self._metrics.model_seconds.observe(took_ns / 1e9)
+        self._metrics.batch_pictures.observe(len(batch.requests))
         for cause, count in outcome.halved.items():
             self._metrics.batches_halved.labels(cause).inc(count)
         if outcome.failed:

@@ -222,6 +222,7 @@ class Tracks:
             total_ms=(stamps.answered_ns - frame.received_ns) / 1e6,
             model=stamps.model,
             ask=question.ask,
+            captured_ns=frame.received_ns - frame.delay_ns if frame.is_live else None,
             picture=self._evidence(job.views[question.zone], track, frame.t_ns, changed),
         )
 

@@ -17,6 +17,7 @@ from streamqa.server.middleware import Doors
 from streamqa.server.pictures import add_pictures
 from streamqa.server.records_api import add_records
 from streamqa.server.schemas import add_schemas
+from streamqa.server.traffic import Traffic
 from streamqa.version import __version__
 
 
@@ -38,6 +39,7 @@ def make_app(
         body_bytes=limits.body_bytes,
         larger={CHAT_PATH: limits.picture_body_bytes},  # there pictures come inside of messages
     )
+    app.add_middleware(Traffic, metrics=context.metrics)  # the last one is the outermost
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     add_login(app, guard, is_tls)
     add_records(app, context)

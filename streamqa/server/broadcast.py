@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -36,7 +37,7 @@ from streamqa.server.session import Place, Session
 from streamqa.server.subscriber import Subscriber, frame
 from streamqa.sinks.base import Logged
 from streamqa.sinks.reading import Page
-from streamqa.types import utc_now
+from streamqa.types import NS_PER_S, utc_now
 
 _log = logging.getLogger(__name__)
 
@@ -256,6 +257,11 @@ class Broadcaster:
         metrics, took_s = self._context.metrics, loop.time() - began_at
         metrics.messages_sent.inc(sent)
         metrics.flush_seconds.observe(took_s)
+        now_ns = time.monotonic_ns()
+        for record in records:
+            if record.captured_ns is not None:
+                delay = metrics.capture_to_delivery_seconds.labels(record.payload["source"])
+                delay.observe((now_ns - record.captured_ns) / NS_PER_S)
         self._flush_again_at = began_at + took_s + self._limits.rest_s(took_s)
 
     def _on_resume(self, subscriber: Subscriber) -> None:

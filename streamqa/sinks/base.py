@@ -16,6 +16,7 @@ class Logged:
 
     seq: int | None  # None: it is not in the log, and will not be
     payload: dict[str, Any]
+    captured_ns: int | None = None  # of answers about live pictures: monotonic clock, for latencies
 
 
 class Sink(Protocol):

@@ -242,7 +242,7 @@ class AnswerLog:
             else:
                 payload["evidence"] = f"/frames/{seq}.jpg"
         kind = payload.pop("type")
-        return Logged(seq, {"type": kind, "seq": seq, **payload})
+        return Logged(seq, {"type": kind, "seq": seq, **payload}, captured_ns(record))
 
     def _open_evidence(self, log_id: str) -> EvidenceStore | None:
         if self._in_memory or self.settings.evidence is None:
@@ -285,6 +285,11 @@ class AnswerLog:
 
 def _sync(settings: LogSettings) -> str:
     return "FULL" if settings.sync == "full" else "NORMAL"
+
+
+def captured_ns(record: Record) -> int | None:
+    """When the picture of a live answer was captured, on the monotonic clock; None for all else."""
+    return record.captured_ns if isinstance(record, Answer) else None
 
 
 def _row(item: Logged, record: Record) -> tuple[Any, ...]:

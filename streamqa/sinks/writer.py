@@ -20,7 +20,7 @@ from streamqa.metrics import Metrics
 from streamqa.payload import record_payload
 from streamqa.records import Answer, Lost, Record
 from streamqa.sinks.base import Logged, Sink
-from streamqa.sinks.log import AnswerLog
+from streamqa.sinks.log import AnswerLog, captured_ns
 from streamqa.types import utc_now
 
 _logger = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class RecordWriter:
         self._thread = threading.Thread(target=self._run, name="records", daemon=True)
         self._lost = 0  # records since the log could be written last
         self._why = ""  # it cannot
+        self._pictures_fail = False  # the last one that was to be kept could not be
         self._retry_at_s = self._tidy_at_s = 0.0
         self.failure: Exception | None = None  # why nothing is written any more
 
@@ -76,11 +77,16 @@ class RecordWriter:
 
     def trouble(self) -> list[str]:
         """Why records are not kept, one line each; empty while all is well."""
-        if not self._why:
-            return []
-        return [
-            f"the answer log cannot be written: {self._why}; {self._lost} records are delivered and not kept"
-        ]
+        found = []
+        if self._why:
+            found.append(
+                f"the answer log cannot be written: {self._why}; {self._lost} records are delivered and not kept"
+            )
+        if self._pictures_fail:
+            found.append(
+                f"pictures cannot be kept as evidence in {self._log.path}.frames: {self._log.evidence_failed} so far"
+            )
+        return found
 
     def drained(self, timeout_s: float) -> bool:
         """Wait until all that was put is written, or cannot be; False when the time is over first."""
@@ -179,14 +185,18 @@ class RecordWriter:
         logged = self._log.append(records)
         self._metrics.log_append_seconds.observe(time.perf_counter() - began_s)
         self._metrics.records_logged.inc(len(logged))
-        self._metrics.evidence_failed.inc(self._log.evidence_failed - failed)
-        self._metrics.evidence_kept.inc(sum(item.payload.get("evidence") is not None for item in logged))
+        failed = self._log.evidence_failed - failed
+        kept = sum(item.payload.get("evidence") is not None for item in logged)
+        self._metrics.evidence_failed.inc(failed)
+        self._metrics.evidence_kept.inc(kept)
+        if failed or kept:
+            self._pictures_fail = failed > 0
         return logged
 
     def _unkept(self, records: Sequence[Record]) -> list[Logged]:
         self._lost += len(records)
         self._metrics.records_not_kept.inc(len(records))
-        return [Logged(None, _flagged(record)) for record in records]
+        return [Logged(None, _flagged(record), captured_ns(record)) for record in records]
 
     def _tidy(self) -> None:
         """A small step of retention, now and then."""

@@ -63,6 +63,7 @@ class ScriptedSource:
         self.open_error: Exception | None = None
         self.closed = 0
         self.facts = SourceFacts()
+        self.delay_ns = 0  # of every picture
         self.hanging = threading.Event()  # it has come to where it hangs
         self.threads: set[int] = set()
         self.end_ns = 0  # as a recording: an eighth of a second after its last picture
@@ -86,7 +87,7 @@ class ScriptedSource:
             return None
         t_ns = round(step * NS_PER_S)
         self.end_ns = t_ns + NS_PER_S // 8
-        return Picture(t_ns, utc_now(), "arrival", lambda: numbered(round(step) % 256))
+        return Picture(t_ns, utc_now(), "arrival", lambda: numbered(round(step) % 256), self.delay_ns)
 
     def close(self) -> None:
         self.threads.add(threading.get_ident())

@@ -236,3 +236,19 @@ def test_latest_wins_for_live_sources(rig: MakeRig) -> None:
     one.wait_for("ended")
     assert [frame.t_s for frame in one.buffer.take(len, 0)] == pytest.approx([49], abs=1)
     assert one.metrics.frames_dropped.labels("cam")._value.get() == 49
+
+
+def test_what_it_gives_keeps_and_how_late_it_comes_is_counted(rig: MakeRig) -> None:
+    source = ScriptedSource([0.0, 0.1, 0.2, 0.3, 1.0])
+    source.delay_ns = S // 4
+    one = rig(every_s=0.2, make=one_after_the_other(source))
+    one.supervisor.start()
+    one.wait_for("connecting", "live", "ended")
+
+    def value(name: str, **labels: str) -> float | None:
+        return one.metrics.registry.get_sample_value(f"streamqa_{name}", labels)
+
+    assert value("pictures_read_total", source="cam") == 5
+    assert value("frames_kept_total", source="cam") == value("frame_convert_seconds_count") == 3
+    assert value("frame_delay_seconds_count", source="cam") == 3
+    assert value("frame_delay_seconds_sum", source="cam") == 0.75

@@ -332,3 +332,17 @@ def test_a_broken_connection_does_not_keep_others_from_their_answers(
 def test_subscribers_with_one_filter_share_their_frames() -> None:
     filters = {Filter(frozenset({"a"})), Filter(frozenset({"a"}))}
     assert len(filters) == 1
+
+
+def test_who_talks_too_fast_is_read_more_slowly_and_loses_nothing(make_site: Any, join: Any) -> None:
+    site = make_site(messages_per_s=50, messages_burst=3)
+
+    async def scenario() -> None:
+        async with site.running(), join(site) as peer:
+            for n in range(10):
+                await peer.say(type="ping", id=str(n))
+            assert [(await peer.hear())["id"] for _ in range(10)] == [str(n) for n in range(10)]
+        assert site.count("messages_received_total") == 11
+        assert site.count("messages_held_back_total") > 0
+
+    asyncio.run(scenario())

@@ -151,3 +151,28 @@ def test_of_pictures_that_wait_only_some_are_kept(tmp_path: Path) -> None:
         writer.put([answer(0, picture=picture())])
         writer.close()
         assert log.read(40, 1)[0].payload["evidence"] == "/frames/41.jpg"
+
+
+def test_pictures_that_cannot_be_kept_are_told_until_one_can(tmp_path: Path) -> None:
+    metrics, taken = Metrics(), Taken()
+    with closing(AnswerLog(tmp_path / "a.db", LogSettings(evidence=Keeping()))) as log:
+        folder = tmp_path / "a.db.frames"
+        inside = next(folder.iterdir())
+        inside.rename(tmp_path / "away")
+        inside.write_text("in the way")
+        writer = RecordWriter(log, [taken], metrics)
+        writer.start()
+        writer.put([answer(1, picture=picture())])
+        assert writer.drained(10)
+        (line,) = writer.trouble()
+        assert "pictures cannot be kept" in line
+        assert metrics.registry.get_sample_value("streamqa_evidence_failed_total") == 1
+        inside.unlink()
+        (tmp_path / "away").rename(inside)
+        writer.put([answer(2)])
+        assert writer.drained(10)
+        assert len(writer.trouble()) == 1  # nobody knows yet
+        writer.put([answer(3, picture=picture())])
+        writer.close()
+        assert writer.trouble() == []
+        assert metrics.registry.get_sample_value("streamqa_evidence_kept_total") == 1

@@ -9,9 +9,11 @@ from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.records import SourceStatus
 from streamqa.sinks.base import Logged
-from streamqa.sinks.log import AnswerLog
+from streamqa.sinks.log import AnswerLog, LogSettings
+from streamqa.sinks.retention import Keeping
 from streamqa.sinks.writer import RecordWriter
 from streamqa.types import utc_now
+from tests.sinks.records import answer, picture
 
 
 def status(number: int) -> SourceStatus:
@@ -131,4 +133,21 @@ def test_an_output_that_hangs_does_not_hold_up_the_end_and_is_told(caplog: pytes
         writer.close(timeout_s=0.1)
         assert "1 batches of records are given up" in caplog.text
         sink.free.set()
+        writer.close()
+
+
+def test_retention_goes_on_beside_the_writing_and_is_counted(tmp_path: Path) -> None:
+    metrics, deleted = Metrics(), threading.Event()
+    settings = LogSettings(records=Keeping(age_ms=60_000), evidence=Keeping(age_ms=60_000))
+    with closing(AnswerLog(tmp_path / "a.db", settings)) as log:
+        writer = RecordWriter(log, [], metrics)
+        writer.start()
+        writer.put([answer(n, picture=picture()) for n in range(3)])  # of a day long ago, by their own clock
+        for _ in range(200):
+            if metrics.registry.get_sample_value("streamqa_evidence_deleted_total") == 3:
+                break
+            deleted.wait(0.1)
+        assert metrics.registry.get_sample_value("streamqa_records_deleted_total") == 3
+        assert metrics.registry.get_sample_value("streamqa_evidence_deleted_total") == 3
+        assert metrics.registry.get_sample_value("streamqa_evidence_bytes") == 0
         writer.close()
