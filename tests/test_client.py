@@ -29,10 +29,12 @@ from streamqa.client import (
 )
 from streamqa.errors import ConfigError, ProtocolError
 from streamqa.metrics import Metrics
+from streamqa.payload import record_payload
 from streamqa.records import Fault, SourceStatus
 from streamqa.server.context import Limits, ServerContext
 from streamqa.server.listen import listen
 from streamqa.server.server import Server
+from streamqa.sinks.base import Logged
 from streamqa.sinks.log import AnswerLog
 from streamqa.types import ModelInfo
 
@@ -125,6 +127,28 @@ def test_only_what_comes_from_now_on(tmp_path: Path) -> None:
                 site.publish(2)
                 site.publish(1, "desk")
                 assert seqs(await take_until(messages, 8)) == [8]
+
+    asyncio.run(scenario())
+
+
+def test_records_that_no_log_keeps_pass_through_and_leave_our_place_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        site = Site(tmp_path / "a.db")
+        async with site, aclosing(subscribe(site.url, since=0)) as messages:
+            site.publish(2)
+            await take_until(messages, 2)
+            status = SourceStatus("gate", "live", "unkept", datetime.now(UTC))
+            unkept = Logged(None, record_payload(status) | {"seq": None, "durable": False})
+            site.server.broadcaster.publish([unkept])
+            async with asyncio.timeout(10):
+                heard = await anext(messages)
+            assert isinstance(heard, Source)
+            assert (heard.reason, heard.seq, heard.durable) == ("unkept", None, False)
+            await site.server.stop()  # and from where it was, on the same log
+            site.log.close()
+            async with site:
+                site.publish(1)
+                assert seqs(await take_until(messages, 3)) == [3]
 
     asyncio.run(scenario())
 
