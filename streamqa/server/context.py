@@ -116,6 +116,7 @@ class Limits:
     requests_burst: int = 200  # and at once
     body_bytes: int = 1_000_000  # of an HTTP request
     picture_body_bytes: int = 16_000_000  # of one that may hold pictures
+    refusals: int = 200  # websocket handshakes beyond these that are under way
     message_bytes: int = 64 * 1024  # one message from a client
     backlog: int = 64  # records kept for a subscriber that is not reading
     buffer_bytes: int = 1024 * 1024  # unsent bytes after which a connection is cut off, whatever filled them

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from streamqa.server.subscriber import Subscriber
 WEBSOCKET_PATH = "/ws"
 
 _MAX_REQUEST_BYTES = 32 * 1024  # request line and headers
+_NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _GRACE_S = 1.0  # for HTTP responses under way when the server stops
 
 
@@ -96,7 +97,16 @@ class Server:
         )
 
     def _http_protocol(self, **arguments: Any) -> H11Protocol:
-        return _HttpConnection(self._limits, self._metrics.http_aborted.inc, **arguments)
+        return _HttpConnection(self, self._limits, **arguments)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more websocket may begin."""
+        return self.broadcaster.has_room
+
+    def count_stalled(self) -> None:
+        """A client took no byte of a response, and was cut off."""
+        self._metrics.http_aborted.inc()
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse websocket upgrades that do not belong here."""
@@ -182,9 +192,9 @@ class _Http(uvicorn.Server):
 class _HttpConnection(H11Protocol):
     """An HTTP connection whose requests must arrive in full within a time, and of which there are not too many."""
 
-    def __init__(self, limits: Limits, on_stalled: Callable[[], None], **arguments: Any) -> None:
+    def __init__(self, owner: Server, limits: Limits, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._on_stalled = on_stalled
+        self._owner = owner
         self._unsent, self._progress_at = 0, 0.0  # bytes, and when they became fewer
         self._stall_watch: asyncio.TimerHandle | None = None
         self.access_log = (
@@ -219,7 +229,11 @@ class _HttpConnection(H11Protocol):
         """The transport goes over to the broadcaster."""
         self._stop_waiting()
         self._handed_over = True
-        super().handle_websocket_upgrade(event)
+        if self._owner.has_room:
+            super().handle_websocket_upgrade(event)
+            return
+        self.transport.write(_NO_ROOM)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -244,7 +258,7 @@ class _HttpConnection(H11Protocol):
             self._progress_at = self.loop.time()
         self._unsent = unsent
         if self.loop.time() - self._progress_at > self._limits.stall_s:
-            self._on_stalled()
+            self._owner.count_stalled()
             self.transport.abort()
             return
         self._stall_watch = self.loop.call_later(self._limits.stall_s / 5, self._look_for_progress)
