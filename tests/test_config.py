@@ -11,6 +11,7 @@ from streamqa.types import NS_PER_S, Gate
 from streamqa.yaml_nodes import parse
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+ENVIRON = {"GATE_PASSWORD": "x", "STREAMQA_TOKEN": "a" * 32, "WALL_TOKEN": "b" * 32}
 GOOD = """
 model: tiny
 sources:
@@ -46,9 +47,9 @@ def test_a_good_file_reads_into_questions_and_sources() -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_configuration_loads_and_fits_the_schema(path: Path) -> None:
-    config = load_config(path, {"GATE_PASSWORD": "x"})
+    config = load_config(path, ENVIRON)
     assert config.standing()
-    data = parse(path.read_text(), {"GATE_PASSWORD": "x"}).data
+    data = parse(path.read_text(), ENVIRON).data
     jsonschema.validate(data, config_schema())
 
 
