@@ -41,6 +41,7 @@ _WELL = (
     "ended",
 )  # of a frozen one, answers come; the others are as somebody wants them
 _CLOCK_STEP = "clock_step"  # of a fault
+_PATIENCE_S = 1.5  # for what is in the model when the line stops; then it is reported as failed
 _MOST_WAITING = 64  # frames of a recording: 400 MB at 1920×1080
 
 
@@ -75,7 +76,7 @@ class Pipeline:
         # A recording's unread frames fill one batch, while the one before it is in the model.
         waiting = min(_MOST_WAITING, max(2, parts.model.info.max_frames))
         self._buffer = FrameBuffer(parts.metrics, waiting, stays=stays)
-        settings = EngineSettings(keep_evidence=parts.keep_evidence)
+        settings = EngineSettings(keep_evidence=parts.keep_evidence, patience_s=_PATIENCE_S)
         self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics, settings)
         self._health = parts.health
         self._sources = Sources(Ends(self._buffer, self._report, parts.metrics), self._periods)
@@ -111,12 +112,13 @@ class Pipeline:
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop capture, let the engine end its batch, write what was answered. May be called twice.
 
-        All that hangs together has `timeout_s`; then it is left behind, and the writer has as long again.
+        All that hangs together has `timeout_s`, sources half of it; then it is left behind, and the writer has as
+        long again.
         """
         deadline_s = time.monotonic() + timeout_s
         self._stopping.set()
         self._health.detach()
-        self._sources.stop(deadline_s)
+        self._sources.stop(deadline_s - timeout_s / 2)
         self._buffer.close()
         for thread in (self._engine_thread, self._watch_thread):
             if thread.is_alive():

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOOK_UP_S = 0.05
 _PATIENCE_S = 1.0
+_STOP_S = 2.0  # for the line; the server has as long after it, and the model's process one second: 5 s in all
 _PENDING = 64  # batches on their way into the event loop; then the writer waits
 _logger = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ async def run_service(
             await _until_over(line, stop, for_s, parts.metrics)
     finally:
         if line.pipeline is not None:
-            await asyncio.to_thread(line.pipeline.stop)
+            await asyncio.to_thread(line.pipeline.stop, _STOP_S)
             await asyncio.sleep(0)  # what the writer handed over last goes out before the connections close
         await server.stop()
     if line.failure is not None:

@@ -132,7 +132,7 @@ class Limits:
     ping_s: float = 20.0
     request_s: float = 10.0  # for a request, or a handshake, to arrive in full
     event_streams: int = 100  # open at once
-    stop_s: float = 3.0  # for connections to close when the server stops
+    stop_s: float = 1.0  # for connections to close when the server stops
 
     def rest_s(self, wrote_s: float) -> float:
         """How long to leave the subscribers alone after a write to all of them that took so long."""

@@ -33,6 +33,7 @@ WEBSOCKET_PATH = "/ws"
 
 _MAX_REQUEST_BYTES = 32 * 1024  # request line and headers
 _NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_CUT_S = 0.6  # after which those who do not take their responses are cut off when the server stops
 _GRACE_S = 1.0  # for HTTP responses under way when the server stops
 
 
@@ -69,15 +70,18 @@ class Server:
             await self._task  # raises what kept it from starting
 
     async def stop(self) -> None:
-        """Close every connection, then the port; returns within 5 s. Does no harm without `start`, or twice."""
+        """Close every connection, then the port; returns within 2 s. Does no harm without `start`, or twice."""
         for listener in self._http.listeners:
             listener.close()  # first, or a client that we send away is back before we are gone
+        self._http.should_exit = True  # HTTP comes to its end beside the websockets
+        # Before uvicorn gives up and cancels what is under way, with a traceback for each.
+        cut = asyncio.get_running_loop().call_later(_CUT_S, self._http.abort_rest)
         await self.broadcaster.stop()
         if self._task is not None:
-            self._http.should_exit = True
             await self._task
             self._http.abort_rest()
             self._task = None
+        cut.cancel()
         self._socket.close()
 
     def _config(self, context: ServerContext) -> uvicorn.Config:
