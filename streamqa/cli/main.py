@@ -56,6 +56,10 @@ def _options(
     """Set up logging: to stderr, so that stdout holds answers only."""
     level = logging.DEBUG if debug else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(
+            level
+        )  # loggers with a level of their own, so that no token is logged, are not for everybody
 
 
 def run() -> None:

@@ -23,7 +23,7 @@ from streamqa.server.visitor import LOCAL, Visitor
 
 # At level DEBUG `websockets` logs every header that comes, and with them the tokens.
 _wire_log = logging.getLogger(__name__).getChild("wire")
-_wire_log.setLevel(logging.WARNING)  # nor need each connection be told to whoever looks at the terminal
+_wire_log.setLevel(logging.INFO)
 _SUBPROTOCOL = Subprotocol(SUBPROTOCOL)
 _SEND_BUFFER_BYTES = 64 * 1024
 
