@@ -64,7 +64,8 @@ class Broadcaster:
         self._published = context.log.last_seq
         self.is_over = False  # it stops
         self._news: asyncio.Event | None = None  # somebody waits for what is published next
-        self._flush_again_at = float("-inf")
+        self._busy_until = float("-inf")  # what is published before shares a write
+        self._rest_s = 0.0  # and waits for at most this long
         self._flush_timer: asyncio.TimerHandle | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._websockets: WebSocketServer | None = None
@@ -113,11 +114,10 @@ class Broadcaster:
             self._tell_news()
         if self._flush_timer is None:
             loop = asyncio.get_running_loop()
-            wait_s = self._flush_again_at - loop.time()
-            if wait_s <= 0:
+            if loop.time() >= self._busy_until:
                 self._flush()
-            else:
-                self._flush_timer = loop.call_later(wait_s, self._flush)
+            else:  # from the first that waits, not from the last write: more of them share the next one
+                self._flush_timer = loop.call_later(self._rest_s, self._flush)
 
     async def wait_published(self, after: int, timeout_s: float) -> int:
         """The newest number that was published, as soon as it is beyond `after`, or when the time is over."""
@@ -272,7 +272,8 @@ class Broadcaster:
             if record.captured_ns is not None:
                 delay = metrics.capture_to_delivery_seconds.labels(record.payload["source"])
                 delay.observe((now_ns - record.captured_ns) / NS_PER_S)
-        self._flush_again_at = began_at + took_s + self._limits.rest_s(took_s)
+        self._rest_s = self._limits.rest_s(took_s)
+        self._busy_until = began_at + took_s + self._rest_s
 
     def _on_resume(self, subscriber: Subscriber) -> None:
         """Its socket takes data again: the gap, then what was kept."""
