@@ -43,9 +43,13 @@ class Running:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder,
         )  # fmt: skip
         assert self.process.stderr is not None
-        line = self.process.stderr.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
-        assert found, line + self.process.stderr.read()
+        lines, found = [], None
+        while not found and (line := self.process.stderr.readline()):  # what was changed before is told first
+            lines.append(line)
+            found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
+        if not found:
+            self.end()
+        assert found, lines
         self.http = found[0]
         self.ws = f"ws://127.0.0.1:{found[1]}/ws"
         # its stderr must be read on, or a full pipe would stop it
