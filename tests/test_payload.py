@@ -125,5 +125,5 @@ def test_a_fault_as_it_goes_over_the_wire() -> None:
 
 def test_the_payload_of_an_answer_leaves_nothing_out() -> None:
     """Every field of `Answer` has its place on the wire, flat or grouped."""
-    grouped = {"ask", "picture", "decision", "t_ns", "queue_ms", "model_ms", "total_ms"}
+    grouped = {"ask", "picture", "captured_ns", "decision", "t_ns", "queue_ms", "model_ms", "total_ms"}
     assert {f.name for f in fields(Answer)} - grouped <= set(record_payload(ANSWER))
