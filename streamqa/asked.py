@@ -20,7 +20,7 @@ from streamqa.model.base import VisionModel
 from streamqa.records import Answer
 from streamqa.types import NS_PER_S, Frame, Generation, Moment, Question, Request, utc_now
 
-MOST_QUESTIONS = 1024
+MOST_QUESTIONS = 1024  # as many as a configuration may have
 PATIENCE_S = 60.0  # a batch of a large model on a CPU takes tens of seconds, and one is waited for
 
 
@@ -107,11 +107,7 @@ class Asked:
         Raises:
             NotThere: there is no such source, or no frame of that time.
         """
-        supervisor = self._sources.get(source)
-        if supervisor is None:
-            there = ", ".join(info.id for info in self._sources.infos()) or "none"
-            raise NotThere(f"source {source!r}: there is no such source; there are: {there}")
-        return supervisor.recent.at(moment, time.monotonic_ns())
+        return self._sources.known(source).recent.at(moment, time.monotonic_ns())
 
     def ask_once(self, source: str, question: Question, moment: Moment) -> Answer:
         """One answer about one frame, by itself: without window, gate, hours or staleness; it is not recorded.

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from streamqa.answers import check_question
+from streamqa.asked import MOST_QUESTIONS
 from streamqa.capture.reach import Reach
 from streamqa.capture.source import SourceSpec, redact
 from streamqa.capture.sources import SourceInfo
@@ -22,7 +23,6 @@ from streamqa.types import Frame, Generation, Moment, Question, Request, iso_ms,
 
 _log = logging.getLogger(__name__)
 
-MOST_QUESTIONS = 1024  # as many as a configuration may have
 MOST_SOURCES = 256
 _TURN_S = 10.0
 
@@ -35,13 +35,13 @@ class Asking(Protocol):
     """What is asked: `asked.Asked`, as far as it matters here."""
 
     def add_question(self, question: Question) -> None: ...  # noqa: D102 - as `Asked`
-    def change_question(self, question: Question) -> None: ...  # noqa: D102
-    def pause_question(self, question: str) -> None: ...  # noqa: D102
-    def resume_question(self, question: str) -> None: ...  # noqa: D102
-    def remove_question(self, question: str) -> None: ...  # noqa: D102
-    def frame(self, source: str, moment: Moment) -> Frame: ...  # noqa: D102
-    def ask_once(self, source: str, question: Question, moment: Moment) -> Answer: ...  # noqa: D102
-    def generate(self, request: Request) -> list[Generation]: ...  # noqa: D102
+    def change_question(self, question: Question) -> None: ...  # noqa: D102 - as `Asked`
+    def pause_question(self, question: str) -> None: ...  # noqa: D102 - as `Asked`
+    def resume_question(self, question: str) -> None: ...  # noqa: D102 - as `Asked`
+    def remove_question(self, question: str) -> None: ...  # noqa: D102 - as `Asked`
+    def frame(self, source: str, moment: Moment) -> Frame: ...  # noqa: D102 - as `Asked`
+    def ask_once(self, source: str, question: Question, moment: Moment) -> Answer: ...  # noqa: D102 - as `Asked`
+    def generate(self, request: Request) -> list[Generation]: ...  # noqa: D102 - as `Asked`
 
 
 class Line(Protocol):
@@ -49,12 +49,12 @@ class Line(Protocol):
 
     @property
     def asked(self) -> Asking: ...  # noqa: D102 - as `Pipeline`
-    def add_source(self, spec: SourceSpec) -> None: ...  # noqa: D102
-    def change_source(self, spec: SourceSpec) -> None: ...  # noqa: D102
-    def pause_source(self, source: str) -> None: ...  # noqa: D102
-    def resume_source(self, source: str) -> None: ...  # noqa: D102
-    def remove_source(self, source: str) -> None: ...  # noqa: D102
-    def sources(self) -> tuple[SourceInfo, ...]: ...  # noqa: D102
+    def add_source(self, spec: SourceSpec) -> None: ...  # noqa: D102 - as `Pipeline`
+    def change_source(self, spec: SourceSpec) -> None: ...  # noqa: D102 - as `Pipeline`
+    def pause_source(self, source: str) -> None: ...  # noqa: D102 - as `Pipeline`
+    def resume_source(self, source: str) -> None: ...  # noqa: D102 - as `Pipeline`
+    def remove_source(self, source: str) -> None: ...  # noqa: D102 - as `Pipeline`
+    def sources(self) -> tuple[SourceInfo, ...]: ...  # noqa: D102 - as `Pipeline`
 
 
 class LineControl:

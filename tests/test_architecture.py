@@ -24,6 +24,7 @@ FLOORS = {
     "streamqa.answers": 0,
     "streamqa.config": 0,
     "streamqa.hours": 0,
+    "streamqa.jpeg": 0,
     "streamqa.payload": 0,
     "streamqa.records": 0,
     "streamqa.sizes": 0,

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image as Pictures
 
 from streamqa.errors import NotThere
+from streamqa.jpeg import to_jpeg
 from streamqa.types import NS_PER_S, Frame, Moment
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Ring:
         older = self._newest
         kept = None
         if older is not None and self._horizon_ns and self._is_apart(older):
-            kept = _Kept(replace(older, image=_NO_IMAGE), _jpeg(older.image))
+            kept = _Kept(replace(older, image=_NO_IMAGE), to_jpeg(older.image, _QUALITY))
         with self._lock:
             self._newest = frame
             if kept is not None:
@@ -107,9 +108,3 @@ def _is_by(frame: Frame, moment: Moment, now_ns: int) -> bool:
     if moment.at is not None:
         return frame.captured_at is not None and frame.captured_at <= moment.at
     return frame.received_ns <= now_ns - (moment.ago_ns or 0)
-
-
-def _jpeg(image: Image) -> bytes:
-    buffer = io.BytesIO()
-    Pictures.fromarray(image).save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue()

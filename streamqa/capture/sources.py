@@ -108,7 +108,7 @@ class Sources:
         """
         with self._changing:
             self._may_change()
-            old = self._known(spec.id)
+            old = self.known(spec.id)
             self._make(spec)  # a wrong one is told before the old one goes
             past = old.release(timeout_s, removed=False)
             new = self._supervisor(spec, past)
@@ -125,7 +125,7 @@ class Sources:
             ConfigError: there is no such source.
         """
         with self._changing:
-            self._known(source).pause()
+            self.known(source).pause()
 
     def resume(self, source: str) -> None:
         """Read it again, at once, unless it is outside of its hours.
@@ -134,7 +134,7 @@ class Sources:
             ConfigError: there is no such source.
         """
         with self._changing:
-            self._known(source).resume()
+            self.known(source).resume()
 
     def remove(self, source: str, timeout_s: float = _STOP_S) -> None:
         """Take a source out: its last record is `ended`, "removed"; its unread frames and its metrics are dropped.
@@ -147,7 +147,7 @@ class Sources:
         """
         with self._changing:
             self._may_change()
-            self._pasts[source] = self._known(source).release(timeout_s, removed=True)
+            self._pasts[source] = self.known(source).release(timeout_s, removed=True)
             self._running = {name: one for name, one in self._running.items() if name != source}
             self._leaving[source] = time.monotonic() + _LEAVING_S
             self._ends.metrics.forget(source)
@@ -185,7 +185,8 @@ class Sources:
         if self._is_stopped:
             raise StreamQAError("the line has stopped; its sources cannot be changed any more")
 
-    def _known(self, source: str) -> Supervisor:
+    def known(self, source: str) -> Supervisor:
+        """The one with this id. Raises NotThere: there is none; the message names those that there are."""
         supervisor = self._running.get(source)
         if supervisor is None:
             there = ", ".join(self._running) or "none"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Path, Response
 from fastapi.responses import FileResponse
-from PIL import Image as Pictures
 
+from streamqa.jpeg import to_jpeg
 from streamqa.server.context import ServerContext
 from streamqa.server.http_errors import refusals
 from streamqa.server.protocol import MAX_SEQ
@@ -42,7 +41,7 @@ def add_pictures(app: FastAPI, context: ServerContext) -> None:
             raise HTTPException(404, "no picture yet")
         known = encoded.get(source)
         if known is None or known[0] is not image:
-            known = encoded[source] = image, _jpeg(image)
+            known = encoded[source] = image, to_jpeg(image, _JPEG_QUALITY, _MAX_SIDE_PX)
         return Response(known[1], media_type="image/jpeg")
 
     @app.get(
@@ -59,11 +58,3 @@ def add_pictures(app: FastAPI, context: ServerContext) -> None:
         # Asked again each time: where another log took this one's place, numbers begin anew.
         headers = {"cache-control": "private, no-cache"}
         return FileResponse(path, media_type="image/jpeg", headers=headers)
-
-
-def _jpeg(image: Image) -> bytes:
-    picture = Pictures.fromarray(image)
-    picture.thumbnail((_MAX_SIDE_PX, _MAX_SIDE_PX))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()

@@ -56,9 +56,9 @@ class Place:
 class Session:
     """One subscriber's place in the log: waiting for `subscribe`, replaying, or live.
 
-    `cursor`: every wanted record up to here has been handed over or announced as a gap. Replay asks for pages after
-    the cursor until it reaches what has been published; joining is then nothing but a change of phase, so there is
-    no moment in which a record could be missed, and the cursor keeps any from coming twice.
+    `cursor`: every wanted record up to here has come, or was announced as a gap. Replay asks for pages after it until
+    it reaches what has been published; joining is then nothing but a change of phase, so there is no moment in which
+    a record could be missed, and the cursor keeps any from coming twice. Once live it stays where it joined.
     """
 
     __slots__ = ("cursor", "filter", "phase", "thinner")
@@ -114,10 +114,6 @@ class Session:
         gap = Gap(first=self.cursor + 1, last=first_seq - 1, reason="retention")
         self.cursor = first_seq - 1
         return gap
-
-    def handed_over(self, seq: int) -> None:
-        """Everything up to `seq` is dealt with."""
-        self.cursor = max(self.cursor, seq)
 
 
 def filter_of(message: Subscribe) -> Filter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections import deque
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image as Pictures
+from streamqa.jpeg import to_jpeg
 
 if TYPE_CHECKING:
     from streamqa.types import Image
@@ -52,7 +51,7 @@ class EvidenceStore:
 
     def put(self, seq: int, image: Image, now_ms: int) -> None:
         """Write a picture, uint8 (H, W, 3) RGB, under a number. Raises OSError: it is not there then."""
-        data = _jpeg(image)
+        data = to_jpeg(image, _QUALITY)
         path = self._file(seq)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         unfinished = path.with_suffix(".part")
@@ -112,9 +111,3 @@ class EvidenceStore:
             else:
                 path.unlink(missing_ok=True)
         return found
-
-
-def _jpeg(image: Image) -> bytes:
-    buffer = io.BytesIO()
-    Pictures.fromarray(image).save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue()

@@ -303,19 +303,17 @@ def _row(item: Logged, record: Record) -> tuple[Any, ...]:
         round(moment.timestamp() * 1000),
         to_json(item.payload),
         int(record.changed) if isinstance(record, Answer) else None,
-        _words(f"{record.ask} {record.reading.text}") if isinstance(record, Answer) else None,
+        _whole(f"{record.ask} {record.reading.text}") if isinstance(record, Answer) else None,
     )
-
-
-def _words(text: str) -> str:
-    """`text` as SQLite takes it."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def to_json(payload: dict[str, Any]) -> str:
     """The one JSON text of a record: what the log keeps is byte for byte what goes over the wire."""
-    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # Half a surrogate pair (an undecodable byte in a question, say) has no UTF-8 form: it becomes "?".
+    return _whole(json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+
+
+def _whole(text: str) -> str:
+    """Half a surrogate pair (an undecodable byte in a question, say) has no UTF-8 form: it becomes "?"."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

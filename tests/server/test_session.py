@@ -132,7 +132,6 @@ class World:
         if self.session is None or self.session.phase != "live" or not burst:
             return
         wanted = [seq for seq in burst if self._matches(seq) and seq > self.session.cursor]
-        self.session.handed_over(burst[-1])
         for seq in wanted:
             if self.paused:
                 self.backlog.push(seq, seq)
