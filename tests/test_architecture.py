@@ -18,6 +18,7 @@ FLOORS = {
     "streamqa.types": 0,
     "streamqa.errors": 0,
     "streamqa.metrics": 0,
+    "streamqa.overlay": 0,
     "streamqa.version": 0,
     "streamqa.durations": 0,
     "streamqa.yaml_nodes": 0,
