@@ -8,32 +8,15 @@ one class with `prompt` and `read`, one entry in `ANSWER_KINDS`, one in `types.K
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from streamqa.errors import ConfigError
 from streamqa.types import Generation, Option, Prompt, Question, Reading, Task, Value
 
-ASK_LIMIT = (
-    2_000  # characters; more is a mistake, and would not fit beside the picture in the model's context
-)
-CHOICE_LIMIT = 200  # characters of one choice
-CHOICES_LIMIT = 100  # choices of one question
-NUMBER_LIMIT = 100  # the largest `max` of a number question
 MASS_FLOOR = 0.5  # below, the model would rather have said something that is not on the list
 
-_DECIDES: Mapping[str, tuple[str, ...]] = {
-    "text": ("latest", "majority"),
-    "yes_no": ("latest", "majority", "any", "all", "k_of_n"),
-    "choice": ("latest", "majority"),
-    "number": ("latest", "majority", "mean"),
-    "caption": ("latest",),
-    "points": ("latest",),
-    "boxes": ("latest",),
-}
 _TO_NINETEEN = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
@@ -58,13 +41,6 @@ class AnswerKind(Protocol):
     def read(self, question: Question, generation: Generation) -> Reading:
         """What `generation`, the answer to `prompt(question)`, says. Never raises for what a model may say."""
         ...
-
-
-class Problem(NamedTuple):
-    """One mistake in a question."""
-
-    field: str  # of `Question`, so that a configuration can point at its line
-    message: str
 
 
 def prompt_for(question: Question) -> Prompt:
@@ -223,85 +199,3 @@ ANSWER_KINDS: Mapping[str, AnswerKind] = {
     "points": _Places("point"),
     "boxes": _Places("detect"),
 }
-
-
-def check_question(question: Question) -> None:
-    """Refuse a question that could never be asked or answered sensibly.
-
-    Raises:
-        ConfigError: one line with every mistake that `question_problems` finds.
-    """
-    found = question_problems(question)
-    if found:
-        raise ConfigError(f"question {question.id!r}: " + "; ".join(f"{p.field}: {p.message}" for p in found))
-
-
-def question_problems(question: Question) -> list[Problem]:
-    """Every mistake in `question` that its type does not already exclude, by field."""
-    found = [*_ask_problems(question), *_choice_problems(question), *_decide_problems(question)]
-    if question.kind == "number" and not 1 <= question.max <= NUMBER_LIMIT:
-        found.append(
-            Problem("max", f"{question.max} is not within 1…{NUMBER_LIMIT}; give the largest number")
-        )
-    if question.max_tokens < 1:
-        found.append(Problem("max_tokens", f"{question.max_tokens} leaves no room to answer; give 1 or more"))
-    return found
-
-
-def _ask_problems(question: Question) -> list[Problem]:
-    ask = question.ask
-    if not ask.strip() and question.kind != "caption":  # a caption needs no words
-        return [Problem("ask", "empty; write what to ask of the picture")]
-    if len(ask) > ASK_LIMIT:
-        return [Problem("ask", f"{len(ask):,} characters, the limit is {ASK_LIMIT:,}; ask more briefly")]
-    return [Problem("ask", f"holds {found}; remove it")] if (found := _unprintable(ask)) else []
-
-
-def _choice_problems(question: Question) -> list[Problem]:
-    choices = question.choices
-    if question.kind != "choice":
-        return [Problem("choices", f"not for kind {question.kind}; use kind: choice")] if choices else []
-    if not 2 <= len(choices) <= CHOICES_LIMIT:
-        return [Problem("choices", f"{len(choices)} given; a choice needs 2…{CHOICES_LIMIT}")]
-    found: list[Problem] = []
-    seen: dict[str, str] = {}
-    for choice in choices:
-        # The model accepts an option in any case, so options that differ only in that are the same to it.
-        key = " ".join(choice.split()).casefold()
-        if not key:
-            found.append(Problem("choices", f"{choice!r} is blank; remove it"))
-        elif key in seen:
-            found.append(Problem("choices", f"{choice!r} is the same as {seen[key]!r}; remove one"))
-        elif len(choice) > CHOICE_LIMIT:
-            found.append(
-                Problem("choices", f"one has {len(choice):,} characters, the limit is {CHOICE_LIMIT}")
-            )
-        elif bad := _unprintable(choice):
-            found.append(Problem("choices", f"one holds {bad}; remove it"))
-        seen.setdefault(key, choice)
-    return found
-
-
-def _decide_problems(question: Question) -> list[Problem]:
-    allowed = _DECIDES[question.kind]
-    if question.decide not in allowed:
-        text = f"{question.decide!r} says nothing of kind {question.kind}; use one of {', '.join(allowed)}"
-        return [Problem("decide", text)]
-    if question.k_of_n is None:
-        return []
-    k, n = question.k_of_n
-    if not 1 <= k <= n:
-        return [Problem("k_of_n", f"[{k}, {n}] can never hold; give 1 <= k <= n")]
-    if 0 < question.window_ns < n * question.every_ns:
-        return [
-            Problem("window", f"holds fewer than the {n} answers of k_of_n; give {n} times every, or none")
-        ]
-    return []
-
-
-def _unprintable(text: str) -> str | None:
-    """The first character that no question may hold, named; None when there is none."""
-    for char in text:
-        if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t":
-            return f"the control character U+{ord(char):04X}"
-    return None

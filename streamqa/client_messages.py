@@ -25,6 +25,7 @@ class Reading:
     value: Any
     confidence: float | None
     state: str
+    scores: dict[str, float] | None = None  # of closed kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Window:
     start_s: float  # stream time of the oldest reading
     frames: int  # readings
     agree: int  # of these, how many have the decided value
+    since_s: float | None = None  # stream time of the first reading of the run that decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Answer:
     value: Any  # bool, int, float, str, a list of points or boxes; None unless `state` is ok
     text: str
     confidence: float | None
-    scores: dict[str, float] | None  # of closed kinds
+    scores: dict[str, float] | None  # over the window, of closed kinds
     mass: float | None
     state: str  # ok, unsure, stale, error
     reason: str | None
@@ -96,6 +98,37 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """A condition on answers began to hold, changed while it held, or holds no longer."""
+
+    type: ClassVar[str] = "alert"
+    seq: int | None
+    alert_id: str  # the same from its beginning to its end
+    phase: str  # begin, update, end
+    rule: str
+    source: str
+    question: str
+    kind: str
+    severity: str  # info, warning, critical
+    when: str  # the condition
+    value: Any  # the newest that met it
+    confidence: float | None
+    peak_confidence: float | None
+    blind: bool  # its source gives no pictures: it neither holds nor ends
+    reason: str | None  # why it is blind, or what ended it
+    began_t_s: float  # stream time of the first reading of the run that began it
+    began_at: datetime | None  # None: recorded video
+    ended_t_s: float | None  # the same of its end; None: it is open
+    ended_at: datetime | None
+    duration_s: float
+    t_s: float  # of the frame by which this was known
+    at: datetime
+    evidence: str | None  # where the picture of its peak is, from the server's root
+    durable: bool = True
+    raw: _Raw = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A source changed its state."""
 
@@ -112,11 +145,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A question or a source was added, changed, paused, resumed or removed while the server ran."""
+    """A question, a source or a webhook was added, changed, paused, resumed or removed while the server ran."""
 
     type: ClassVar[str] = "change"
     seq: int | None
-    what: str  # question, source
+    what: str  # question, source, webhook
     id: str
     action: str  # added, changed, paused, resumed, removed
     by: str  # the name of a token, or local
@@ -171,7 +204,7 @@ class Unknown:
     raw: _Raw = field(repr=False)
 
 
-Message: TypeAlias = Hello | Answer | Source | Change | Gap | Error | Unknown
+Message: TypeAlias = Hello | Answer | Alert | Source | Change | Gap | Error | Unknown
 
 
 def _wall(value: Any) -> datetime | None:
@@ -179,19 +212,24 @@ def _wall(value: Any) -> datetime | None:
 
 
 def _part(kind: type[Any]) -> Callable[[Any], Any]:
-    names = tuple(one.name for one in fields(kind))
-    return lambda value: kind(*[value[name] for name in names])
+    needed = tuple(one.name for one in fields(kind) if one.default is MISSING)
+    others = tuple(one.name for one in fields(kind) if one.default is not MISSING)
+    return lambda value: kind(*[value[name] for name in needed], *[value.get(name) for name in others])
 
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "at": _wall,
     "captured_at": _wall,
     "answered_at": _wall,
+    "began_at": _wall,
+    "ended_at": _wall,
     "reading": _part(Reading),
     "window": _part(Window),
     "latency_ms": _part(Latency),
 }
-_KINDS: Mapping[str, type[Any]] = {kind.type: kind for kind in (Hello, Answer, Source, Change, Gap, Error)}
+_KINDS: Mapping[str, type[Any]] = {
+    kind.type: kind for kind in (Hello, Answer, Alert, Source, Change, Gap, Error)
+}
 # Of each type: the field, its name on the wire, how it is read, and whether it must be there.
 _FIELDS = {
     kind: [

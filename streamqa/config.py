@@ -10,14 +10,15 @@ import difflib
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from streamqa.answers import check_question, question_problems
 from streamqa.errors import ConfigError
+from streamqa.question_settings import AlertConfig, DecideConfig, GateConfig, QuestionConfig
+from streamqa.questions import Problem, check_question, question_problems, together_problems
 from streamqa.service_settings import (
     TOKEN_NAME_PATTERN,
     LogConfig,
@@ -28,16 +29,15 @@ from streamqa.service_settings import (
     check_tokens,
     token_problem,
 )
-from streamqa.settings import (
-    FOURCC_PATTERN,
-    SIZE_PATTERN,
-    DecideConfig,
-    GateConfig,
-    Id,
-    ModelConfig,
-    QuestionConfig,
-    SourceConfig,
-    Strict,
+from streamqa.settings import FOURCC_PATTERN, SIZE_PATTERN, Id, ModelConfig, SourceConfig, Strict
+from streamqa.sink_settings import (
+    MOST_SINKS,
+    JsonlConfig,
+    MqttConfig,
+    NotifyConfig,
+    SinkConfig,
+    WebhookConfig,
+    sink_ids,
 )
 from streamqa.types import DEVICE_ADVICE, DEVICE_PATTERN, Question
 from streamqa.yaml_nodes import Document, parse
@@ -61,6 +61,15 @@ class Config(Strict):
     questions: dict[Id, QuestionConfig] = Field(default={}, max_length=1024)
     serve: ServeConfig = ServeConfig()
     log: LogConfig = LogConfig()
+    sinks: list[SinkConfig] = Field(
+        default=[], max_length=MOST_SINKS, description="where else records go: mqtt, webhook, notify, jsonl"
+    )
+
+    @field_validator("sinks")
+    @classmethod
+    def _one_id_each(cls, value: list[SinkConfig]) -> list[SinkConfig]:
+        sink_ids(value)
+        return value
 
     def standing(self) -> tuple[Question, ...]:
         """The questions as the engine knows them, in the order of the file."""
@@ -158,21 +167,37 @@ def schema_text() -> str:
     return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+_SINKS: Mapping[str, type[BaseModel]] = {
+    "mqtt": MqttConfig,
+    "webhook": WebhookConfig,
+    "notify": NotifyConfig,
+    "jsonl": JsonlConfig,
+}
+# What pydantic puts into a place to say which form of a value it tried.
+_FORMS = {"[key]", "DecideConfig", "AlertConfig", "literal", *(sink.__name__ for sink in _SINKS.values())}
+
+
 def _beside(error: Any) -> bool:
-    """Whether an error is of the form that `decide` was not written in: a word or an object, one of them fits."""
-    written_as_object = isinstance(error["input"], dict)
+    """Whether an error is of a form that the value was not written in: one of several fits."""
+    given, forms = error["input"], " ".join(str(part) for part in error["loc"] if isinstance(part, str))
     if error["type"] == "literal_error":
-        return written_as_object
-    return error["type"] == "model_type" and "DecideConfig" in error["loc"] and not written_as_object
+        return isinstance(given, dict)
+    if error["type"] == "model_type":
+        return ("DecideConfig" in forms and not isinstance(given, dict)) or (
+            "AlertConfig" in forms and isinstance(given, list)
+        )
+    return (error["type"] == "list_type" and "list[" in forms) or (
+        error["type"] == "string_type" and "constrained-" in forms and isinstance(given, list)
+    )
 
 
 def _explained(error: Any, document: Document) -> tuple[tuple[int, int], str]:
     """A pydantic error as a place and a sentence."""
-    path = tuple(part for part in error["loc"] if part not in ("[key]", "DecideConfig", "literal"))
-    path = tuple(p for p in path if not str(p).startswith(("literal[", "function-")))
+    path = tuple(part for part in error["loc"] if part not in _FORMS)
+    path = tuple(p for p in path if not str(p).startswith(("literal[", "function-", "list[", "constrained-")))
     dotted = ".".join(str(part) for part in path) or "the file"
     if error["type"] == "extra_forbidden":
-        hint = _suggestion(str(path[-1]), _known_keys(path))
+        hint = _suggestion(str(path[-1]), _known_keys(path, document))
         return document.position(path, key=True), f"{dotted}: unknown key{hint}"
     if error["type"] == "missing":
         return document.position(path[:-1]), f"{dotted}: missing"
@@ -193,8 +218,26 @@ def _words(error: Any) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
-def _known_keys(path: tuple[Any, ...]) -> list[str]:
+def _known_keys(path: tuple[Any, ...], document: Document) -> list[str]:
     """The keys that may stand where `path` ends."""
+    section = _section(path, document)
+    return [field.alias or name for name, field in section.model_fields.items()] if section else []
+
+
+def _section(path: tuple[Any, ...], document: Document) -> type[BaseModel] | None:
+    """What `path` ends in."""
+    if len(path) < 2:
+        return Config
+    top = str(path[0])
+    if top == "questions" and len(path) > 3:
+        inside: dict[str, type[BaseModel]] = {"gate": GateConfig, "alert": AlertConfig}
+        return inside.get(str(path[2]), DecideConfig)
+    if top == "serve" and len(path) > 2:
+        inside = {"tokens": TokenConfig, "tls": TlsConfig, "add": ReachConfig}
+        return inside.get(str(path[1]))
+    if top == "sinks":
+        written = document.data["sinks"][path[1]]
+        return next((_SINKS[kind] for kind in _SINKS if kind in written), None)
     sections: dict[str, type[BaseModel]] = {
         "sources": SourceConfig,
         "questions": QuestionConfig,
@@ -202,13 +245,7 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
         "log": LogConfig,
         "model": ModelConfig,
     }
-    section = sections.get(str(path[0])) if len(path) > 1 else Config
-    if section is QuestionConfig and len(path) > 3:
-        section = GateConfig if path[2] == "gate" else DecideConfig
-    if section is ServeConfig and len(path) > 2:
-        inside: dict[str, type[BaseModel]] = {"tokens": TokenConfig, "tls": TlsConfig, "add": ReachConfig}
-        section = inside.get(str(path[1]))
-    return list(section.model_fields) if section else []
+    return sections.get(top)
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:
@@ -216,34 +253,49 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
 
 
-def _crosswise(document: Document) -> list[tuple[tuple[int, int], str]]:
+_Told = tuple[tuple[int, int], str]  # a place in the file, and what is wrong there
+
+
+def _crosswise(document: Document) -> list[_Told]:
     """Mistakes that no single key shows: unknown sources, and parts of a question that do not go together.
 
     Works on the plain data, question by question, so that one bad question does not hide the mistakes of others.
     """
     data = document.data if isinstance(document.data, dict) else {}
     sources, questions = data.get("sources"), data.get("questions")
-    problems: list[tuple[tuple[int, int], str]] = []
+    told: list[_Told] = []
+    whole: list[Question] = []
     for name, item in questions.items() if isinstance(questions, dict) else ():
         try:
             question = QuestionConfig.model_validate(item).question(str(name))
-        except ValidationError:
-            question = None  # reported by the validation of the whole file
-        for problem in question_problems(question) if question else ():
-            place = document.position(("questions", name, problem.field))
-            problems.append((place, f"questions.{name}.{problem.field}: {problem.message}"))
-        asked = item.get("sources") if isinstance(item, dict) else None
-        if asked == []:
-            place = document.position(("questions", name, "sources"))
-            problems.append(
-                (place, f"questions.{name}.sources: empty, so it would never be asked; name some")
-            )
-        for index, source in enumerate(asked if isinstance(asked, list) else ()):
-            if isinstance(source, str) and isinstance(sources, dict) and source not in sources:
-                place = document.position(("questions", name, "sources", index))
-                hint = _suggestion(str(source), [str(s) for s in sources])
-                problems.append((place, f"questions.{name}.sources: unknown source {source!r}{hint}"))
-    return problems
+        except ValidationError:  # reported by the validation of the whole file
+            pass
+        else:
+            whole.append(question)
+            told += [_told(document, question.id, problem) for problem in question_problems(question)]
+        told += _unknown_sources(document, name, item, sources)
+    if isinstance(questions, dict) and len(whole) == len(
+        questions
+    ):  # else one may be missed that is only wrong
+        told += [_told(document, name, problem) for name, problem in together_problems(whole)]
+    return told
+
+
+def _told(document: Document, name: str, problem: Problem) -> _Told:
+    place = document.position(("questions", name, problem.field))
+    return place, f"questions.{name}.{problem.field}: {problem.message}"
+
+
+def _unknown_sources(document: Document, name: str, item: Any, sources: Any) -> Iterator[_Told]:
+    asked = item.get("sources") if isinstance(item, dict) else None
+    if asked == []:
+        place = document.position(("questions", name, "sources"))
+        yield place, f"questions.{name}.sources: empty, so it would never be asked; name some"
+    for index, source in enumerate(asked if isinstance(asked, list) else ()):
+        if isinstance(source, str) and isinstance(sources, dict) and source not in sources:
+            place = document.position(("questions", name, "sources", index))
+            hint = _suggestion(str(source), [str(s) for s in sources])
+            yield place, f"questions.{name}.sources: unknown source {source!r}{hint}"
 
 
 def questions_from_texts(

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, Literal, Protocol, TypeVar
 
-from streamqa.answers import check_question
 from streamqa.asked import MOST_QUESTIONS
 from streamqa.capture.reach import Reach
 from streamqa.capture.source import SourceSpec, redact
 from streamqa.capture.sources import SourceInfo
 from streamqa.errors import Busy, ConfigError, NotThere, StreamQAError, TakenId
+from streamqa.question_settings import QuestionConfig
+from streamqa.questions import check_question
 from streamqa.records import Answer, Change, Record
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.settings import SourceConfig
 from streamqa.specs import source_spec
 from streamqa.standing import Entry, Standing, Store
 from streamqa.types import Frame, Generation, Moment, Question, Request, iso_ms, utc_now

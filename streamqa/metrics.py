@@ -43,6 +43,8 @@ class Metrics:
         )
         self._add_capture()
         self._add_engine()
+        self._add_questions()
+        self._add_sinks()
         self._add_log()
         self._add_wire()
         self._add_http()
@@ -111,6 +113,28 @@ class Metrics:
         self.single_question_seconds = self._histogram(
             "single_question_seconds", "A single request to the model, its wait included", _LONG_S
         )
+
+    def _add_questions(self) -> None:
+        both = ["source", "question"]
+        self.answer_flips = self._counter(
+            "answer_flips", "Answers that decided something else than the last decision", both
+        )
+        self.answer_seconds = self._histogram(
+            "answer_seconds", "Decoded frame to its answer, by question", _LONG_S, ["question"]
+        )
+        self.alerts = self._counter("alerts", "Alerts, by what became of them", [*both, "severity", "phase"])
+        self.alerts_open = self._gauge("alerts_open", "Alerts that are open", both)
+        self.alerts_held_back = self._counter(
+            "alerts_held_back", "Conditions met in a cooldown or outside of the rule's hours", both
+        )
+
+    def _add_sinks(self) -> None:
+        sink = ["sink"]
+        self.sink_up = self._gauge("sink_up", "1 while an output takes what it is given", sink)
+        self.sink_queued = self._gauge("sink_queued", "Messages that wait for an output", sink)
+        self.sink_delivered = self._counter("sink_delivered", "Messages that an output took", sink)
+        self.sink_dropped = self._counter("sink_dropped", "Messages given up for an output", sink)
+        self.sink_failures = self._counter("sink_failures", "Attempts that an output failed", sink)
 
     def _add_log(self) -> None:
         self.records_logged = self._counter("records_logged", "Records made durable")

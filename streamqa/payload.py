@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamqa.records import Answer, Change, Fault, Lost, Record, SourceStatus
+from streamqa.records import Alert, Answer, Change, Fault, Lost, Record, SourceStatus
 from streamqa.types import NS_PER_S, Value, iso_ms
 
 
@@ -12,6 +12,8 @@ def record_payload(record: Record) -> dict[str, Any]:
     """A record as the flat, JSON-ready object that sinks and the wire carry; `seq` is the log's to add."""
     if isinstance(record, Answer):
         return _answer_payload(record)
+    if isinstance(record, Alert):
+        return _alert_payload(record)
     if isinstance(record, SourceStatus):
         return _status_payload(record)
     if isinstance(record, Change):
@@ -44,7 +46,7 @@ def _answer_payload(answer: Answer) -> dict[str, Any]:
         "value": _plain(decision.value),
         "text": reading.text,
         "confidence": _rounded(decision.confidence),
-        "scores": {name: round(score, 4) for name, score in reading.scores} if reading.scores else None,
+        "scores": _scores(decision.scores),
         "mass": _rounded(reading.mass),
         "state": decision.state,
         "reason": decision.reason or None,
@@ -52,6 +54,7 @@ def _answer_payload(answer: Answer) -> dict[str, Any]:
             "value": _plain(reading.value),
             "confidence": _rounded(reading.confidence),
             "state": reading.state,
+            "scores": _scores(reading.scores),
         },
         "frame": answer.frame,
         "t_s": _seconds(answer.t_ns),
@@ -62,6 +65,7 @@ def _answer_payload(answer: Answer) -> dict[str, Any]:
             "start_s": _seconds(decision.start_ns),
             "frames": decision.frames,
             "agree": decision.agree,
+            "since_s": None if decision.since_ns is None else _seconds(decision.since_ns),
         },
         "skipped": answer.skipped,
         "inactive": answer.inactive,
@@ -74,6 +78,37 @@ def _answer_payload(answer: Answer) -> dict[str, Any]:
         },
         "model": answer.model,
         "evidence": answer.evidence,
+    }
+
+
+def _scores(scores: tuple[tuple[str, float], ...]) -> dict[str, float] | None:
+    return {name: round(score, 4) for name, score in scores} if scores else None
+
+
+def _alert_payload(alert: Alert) -> dict[str, Any]:
+    return {
+        "type": "alert",
+        "alert_id": alert.alert_id,
+        "phase": alert.phase,
+        "rule": alert.rule,
+        "source": alert.source,
+        "question": alert.question,
+        "kind": alert.kind,
+        "severity": alert.severity,
+        "when": alert.when,
+        "value": _plain(alert.value),
+        "confidence": _rounded(alert.confidence),
+        "peak_confidence": _rounded(alert.peak_confidence),
+        "blind": alert.is_blind,
+        "reason": alert.reason or None,
+        "began_t_s": _seconds(alert.began_ns),
+        "began_at": iso_ms(alert.began_at),
+        "ended_t_s": None if alert.ended_ns is None else _seconds(alert.ended_ns),
+        "ended_at": iso_ms(alert.ended_at),
+        "duration_s": _seconds(alert.duration_ns),
+        "t_s": _seconds(alert.t_ns),
+        "at": iso_ms(alert.at),
+        "evidence": None,
     }
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from streamqa.types import Clock, Decision, Kind, Reading, SourceState
+from streamqa.conditions import Severity
+from streamqa.types import Clock, Decision, Kind, Reading, SourceState, Value
 
 if TYPE_CHECKING:
     from streamqa.types import Image
@@ -44,6 +45,35 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """A condition on answers began to hold, changed while it held, or holds no longer."""
+
+    alert_id: str  # the same from its beginning to its end
+    rule: str  # the name of its rule
+    source: str
+    question: str
+    kind: Kind
+    phase: Literal["begin", "update", "end"]
+    severity: Severity
+    when: str  # the condition, as it would be written
+    value: Value  # the newest decided value that met it
+    confidence: float | None  # of that
+    peak_confidence: float | None  # the largest of all since it began
+    is_blind: bool  # nothing is seen: its source gives no pictures, so it neither holds nor ends
+    reason: str  # one line: why it is blind, or what ended it; "" when there is nothing to say
+    began_ns: int  # stream time of the first reading of the run that began it
+    began_at: datetime | None  # wall clock; None: recorded video
+    ended_ns: int | None  # stream time of the first reading of the run that ended it; None: it is open
+    ended_at: datetime | None
+    t_ns: int  # stream time of the frame by which this was known
+    at: datetime  # wall clock when this was known
+    duration_ns: int  # since it began, as far as is known
+    picture: Image | None = field(
+        default=None, repr=False, compare=False
+    )  # the one of the peak, where it is new
+
+
+@dataclass(frozen=True, slots=True)
 class SourceStatus:
     """A source changed its state."""
 
@@ -65,9 +95,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A standing question or a source was added, changed, paused, resumed or removed while it ran."""
+    """A standing question, a source or a webhook was added, changed, paused, resumed or removed while it ran."""
 
-    what: Literal["question", "source"]
+    what: Literal["question", "source", "webhook"]
     id: str
     action: Literal["added", "changed", "paused", "resumed", "removed"]
     by: str  # who: a token's name, or "local"
@@ -84,4 +114,4 @@ class Lost:
     at: datetime  # when records could be kept again
 
 
-Record: TypeAlias = Answer | SourceStatus | Fault | Change | Lost
+Record: TypeAlias = Answer | Alert | SourceStatus | Fault | Change | Lost

@@ -21,7 +21,7 @@ from pydantic import (
 
 from streamqa.durations import format_duration, parse_duration
 from streamqa.hours import Hours, parse_hours
-from streamqa.types import DEVICE_PATTERN, Box, Detail, Gate, Kind, Point, Precision, Question, Zone
+from streamqa.types import DEVICE_PATTERN, Box, Detail, Point, Precision, Zone
 
 SIZE_PATTERN = r"^[1-9]\d{1,4}x[1-9]\d{1,4}$"
 FOURCC_PATTERN = r"^[A-Za-z0-9 ]{4}$"
@@ -130,7 +130,7 @@ _ONLY_OF = {  # setting -> the URLs on which it has an effect, and what these ar
     "fps": _WEBCAM,
     "fourcc": _WEBCAM,
 }
-_ZONE_HELP = "the part that is looked at: [left, top, right, bottom] or corners [[x, y], …], each from 0 to 1"
+ZONE_HELP = "the part that is looked at: [left, top, right, bottom] or corners [[x, y], …], each from 0 to 1"
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
@@ -141,10 +141,10 @@ class Strict(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """What was set, JSON-ready and as it would be written; from this, the same model is made again."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
 
-class _Short(Strict):
+class Short(Strict):
     """A model that may also be written as one text, the value of its first field."""
 
     @model_validator(mode="before")
@@ -157,7 +157,7 @@ class _Short(Strict):
         return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core_schema))]}
 
 
-class SourceConfig(_Short):
+class SourceConfig(Short):
     """Where frames come from: a URL or path, or this object."""
 
     url: str = Field(
@@ -173,7 +173,7 @@ class SourceConfig(_Short):
     detail: Detail = Field(
         "full", description="fast: the picture scaled to one crop; several times quicker, and approximate"
     )
-    zone: ZoneIn | None = Field(None, description=f"{_ZONE_HELP}; nothing else leaves capture")
+    zone: ZoneIn | None = Field(None, description=f"{ZONE_HELP}; nothing else leaves capture")
     mask: list[Rectangle] = Field(
         default=[],
         max_length=64,
@@ -226,94 +226,7 @@ class SourceConfig(_Short):
         return self
 
 
-class DecideConfig(Strict):
-    """At least k of the last n readings."""
-
-    k_of_n: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=2, max_length=2)]
-
-
-class GateConfig(Strict):
-    """Take over the last answer while the picture has not changed: approximate. Or only the threshold."""
-
-    threshold: float = Field(
-        ge=0,
-        le=1,
-        description="mean change in brightness of the part that changed most, 0…1; 0.02 is a start",
-    )
-    refresh: IntervalNs = Field(30_000_000_000, description="ask again after so long in any case")
-    audit: float = Field(
-        0.05, ge=0, le=1, description="how often to ask all the same, 0…1, to measure what the gate costs"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_number(cls, value: Any) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return {"threshold": value}
-        if not isinstance(value, dict):
-            raise ValueError("write a threshold such as 0.02, or threshold, refresh and audit")
-        return value
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"type": "number"}, handler.resolve_ref_schema(handler(core_schema))]}
-
-    def gate(self) -> Gate:
-        """The gate as the engine knows it."""
-        return Gate(self.threshold, self.refresh, self.audit)
-
-
-class QuestionConfig(Strict):
-    """A standing question."""
-
-    ask: str = Field(description="the question, in plain words")
-    kind: Kind = Field("text", description="what an answer is")
-    every: IntervalNs = Field(1_000_000_000, description="the slide: how often to ask")
-    window: DurationNs = Field(
-        0, description="how far back readings count in the decision; 0s: only this frame"
-    )
-    decide: Literal["latest", "majority", "any", "all", "mean"] | DecideConfig = Field("latest")
-    sources: list[str] | None = Field(None, description="ids of the sources to ask it of; absent: all")
-    choices: list[str] = Field(default=[], description="kind choice: the closed list")
-    max: int = Field(9, ge=1, le=100, description="kind number: the closed list is 0…max")
-    max_tokens: int = Field(64, ge=1, le=768, description="of a free answer")
-    gate: GateConfig | None = Field(
-        None, description="take over the last answer while the picture has not changed; absent: always ask"
-    )
-    zone: ZoneIn | None = Field(None, description=f"{_ZONE_HELP}; of the source's zone, where it has one")
-    when: When | None = Field(
-        None,
-        description="active hours, such as 22:00-06:00 Europe/Rome; recordings have no wall time and ignore it",
-    )
-    max_age: IntervalNs | None = Field(
-        None, description="live: a frame older than this is answered as stale; absent: two slides"
-    )
-
-    def question(self, question_id: str) -> Question:
-        """The question as the engine knows it."""
-        k_of_n = None
-        if isinstance(self.decide, DecideConfig):
-            k_of_n = (self.decide.k_of_n[0], self.decide.k_of_n[1])
-        return Question(
-            id=question_id,
-            ask=self.ask,
-            kind=self.kind,
-            every_ns=self.every,
-            window_ns=self.window,
-            decide="k_of_n" if isinstance(self.decide, DecideConfig) else self.decide,
-            k_of_n=k_of_n,
-            sources=None if self.sources is None else tuple(self.sources),
-            choices=tuple(self.choices),
-            max=self.max,
-            max_tokens=self.max_tokens,
-            gate=self.gate.gate() if self.gate else None,
-            zone=self.zone,
-            when=self.when,
-            max_age_ns=self.max_age,
-        )
-
-
-class ModelConfig(_Short):
+class ModelConfig(Short):
     """What answers: a name, or this object."""
 
     name: str = Field(description="tiny or moondream2")

@@ -21,8 +21,9 @@ from pydantic import Field, ValidationError
 from streamqa.capture.source import redact
 from streamqa.config import Config
 from streamqa.errors import ConfigError
+from streamqa.question_settings import QuestionConfig
 from streamqa.replacing import replacing
-from streamqa.settings import Id, QuestionConfig, SourceConfig, Strict
+from streamqa.settings import Id, SourceConfig, Strict
 from streamqa.types import Question
 
 S = TypeVar("S", QuestionConfig, SourceConfig)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from streamqa.conditions import AlertRule, Follow
     from streamqa.hours import Hours
 
     Image: TypeAlias = npt.NDArray[np.uint8]
@@ -28,6 +29,7 @@ Precision = Literal["exact", "int8", "fp8"]  # of the model's large layers; exac
 Detail = Literal["full", "fast"]  # fast: the frame scaled to one crop
 SourceState = Literal["connecting", "live", "stalled", "frozen", "reconnecting", "refused", "paused", "ended"]
 Decide = Literal["latest", "majority", "any", "all", "mean", "k_of_n"]
+Look = Literal["frame", "storyboard"]  # storyboard: the window's frames, side by side in one picture
 
 KINDS: tuple[str, ...] = get_args(Kind)
 DEVICE_PATTERN = r"^(cpu|mps|cuda(:\d{1,2})?)$"
@@ -166,8 +168,19 @@ class Question:
     when: Hours | None = None  # active hours, of frames with a wall time (live ones); None: always
     max_age_ns: int | None = None  # live: an older frame is `stale`; None: two slides
     is_paused: bool = False  # not asked; the ticks that pass meanwhile are `inactive`
+    # On the probability of yes, or on the score of the best option. From `above` on it is decided, up to `below` it
+    # is decided against, between them nothing is. None for both: the more probable option is decided.
+    above: float | None = None
+    below: float | None = None  # only with kind="yes_no"
+    hold_ns: int = 0  # a value has to be decided for so long before it takes the place of the one before it
+    max_words: int | None = None  # of a free answer
+    only_if: Follow | None = None  # asked only while that holds; ticks that pass meanwhile are `inactive`
+    look: Look = "frame"
+    alerts: tuple[AlertRule, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.hold_ns < 0:
+            raise ValueError(f"for must not be negative, got {self.hold_ns} ns")
         if self.every_ns <= 0:
             raise ValueError(f"every must be positive, got {self.every_ns} ns")
         if self.window_ns < 0:
@@ -313,6 +326,10 @@ class Decision:
     start_ns: int  # stream time of the oldest reading inside
     frames: int  # readings inside
     agree: int  # of these, how many have the decided value
+    since_ns: int | None = (
+        None  # stream time of the first reading of the run that decided; None: nothing is decided
+    )
+    scores: tuple[tuple[str, float], ...] = ()  # of each option, pooled over the window; closed kinds only
 
 
 def utc_now() -> datetime:

@@ -24,8 +24,9 @@ from ruamel.yaml.tokens import CommentToken
 
 from streamqa.config import MAX_FILE_BYTES, Config, parse_config
 from streamqa.errors import ConfigError, StreamQAError
+from streamqa.question_settings import QuestionConfig
 from streamqa.replacing import replacing
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.settings import SourceConfig
 from streamqa.standing import ChangesFile, Entry, Standing
 
 S = TypeVar("S", QuestionConfig, SourceConfig)

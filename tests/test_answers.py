@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -8,16 +7,12 @@ from hypothesis import strategies as st
 
 from streamqa.answers import (
     ANSWER_KINDS,
-    ASK_LIMIT,
-    check_question,
     clean_text,
     error_reading,
     number_word,
     prompt_for,
-    question_problems,
     read_answer,
 )
-from streamqa.errors import ConfigError
 from streamqa.types import NS_PER_S, Box, Generation, Kind, Option, Point, Question
 
 SPECIAL = "<|endoftext|> <|md_reserved_0|> {question} %s \\n </s>"
@@ -201,75 +196,3 @@ def test_any_text_of_a_model_can_be_stored(text: str) -> None:
     clean.encode("utf-8")
     assert all(c >= " " or c in "\n\t" for c in clean)
     assert clean_text(clean) == clean
-
-
-# check_question
-
-
-@pytest.mark.parametrize("kind", sorted(ANSWER_KINDS))
-def test_good_questions_pass(kind: str) -> None:
-    check_question(question(kind, ask=SPECIAL))
-    check_question(question(kind, ask="Two\nlines\tand a tab é 人 🙂 " + "x" * 1900))
-
-
-def test_a_caption_needs_no_words() -> None:
-    check_question(question("caption", ask=""))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "field", "part"),
-    [
-        ({"ask": " \n"}, "ask", "empty"),
-        ({"ask": "x" * 10_000}, "ask", f"10,000 characters, the limit is {ASK_LIMIT:,}"),
-        ({"ask": "a\x00b"}, "ask", "U+0000"),
-        ({"ask": "a\x9bb"}, "ask", "U+009B"),
-        ({"ask": "a\udc80b"}, "ask", "U+DC80"),
-        ({"choices": ("a", "b")}, "choices", "not for kind text"),
-        ({"kind": "choice", "choices": ()}, "choices", "0 given"),
-        ({"kind": "choice", "choices": ("one",)}, "choices", "1 given"),
-        ({"kind": "choice", "choices": tuple(map(str, range(101)))}, "choices", "101 given"),
-        (
-            {"kind": "choice", "choices": ("Dark  blue", "red", " dark Blue")},
-            "choices",
-            "the same as 'Dark  blue'",
-        ),
-        ({"kind": "choice", "choices": ("red", " ")}, "choices", "blank"),
-        ({"kind": "choice", "choices": ("red", "x" * 201)}, "choices", "201 characters"),
-        ({"kind": "choice", "choices": ("red", "b\x1blue")}, "choices", "U+001B"),
-        ({"kind": "number", "max": 0}, "max", "1…100"),
-        ({"kind": "number", "max": 101}, "max", "1…100"),
-        ({"max_tokens": 0}, "max_tokens", "no room"),
-        ({"decide": "mean"}, "decide", "'mean' says nothing of kind text; use one of latest, majority"),
-        ({"decide": "any"}, "decide", "kind text"),
-        ({"kind": "boxes", "decide": "majority"}, "decide", "kind boxes"),
-        ({"kind": "number", "decide": "all"}, "decide", "kind number"),
-        ({"kind": "caption", "decide": "k_of_n", "k_of_n": (1, 2)}, "decide", "kind caption"),
-        ({"kind": "yes_no", "decide": "k_of_n", "k_of_n": (3, 2)}, "k_of_n", "1 <= k <= n"),
-        ({"kind": "yes_no", "decide": "k_of_n", "k_of_n": (0, 2)}, "k_of_n", "1 <= k <= n"),
-        (
-            {"kind": "yes_no", "decide": "k_of_n", "k_of_n": (1, 3), "window_ns": 2 * NS_PER_S},
-            "window",
-            "the 3",
-        ),
-    ],
-)
-def test_mistakes_are_named(wrong: dict[str, Any], field: str, part: str) -> None:
-    bad = Question(**{"id": "q", "ask": "What?", "kind": "text", "every_ns": NS_PER_S} | wrong)
-    (problem,) = question_problems(bad)
-    assert problem.field == field
-    assert part in problem.message
-    with pytest.raises(ConfigError) as caught:
-        check_question(bad)
-    assert str(caught.value) == f"question 'q': {field}: {problem.message}"
-    assert "\n" not in str(caught.value)
-
-
-def test_all_mistakes_come_at_once() -> None:
-    bad = question("number", ask="", choices=("a",), decide="any", max=1000)
-    assert {p.field for p in question_problems(bad)} == {"ask", "choices", "decide", "max"}
-
-
-def test_k_of_n_needs_no_window_or_one_long_enough() -> None:
-    good = question("yes_no", decide="k_of_n", k_of_n=(3, 5))
-    check_question(good)
-    check_question(replace(good, window_ns=5 * NS_PER_S))

@@ -124,7 +124,7 @@ def test_a_boolean_where_a_text_belongs_is_refused() -> None:
         (f"{{ask: '{'x' * 10_000}', every: 1s}}", "10,000 characters"),
         (r'{ask: "ring \x07 the bell", every: 1s}', "control"),
         ("{every: 1s}", "questions.q.ask: missing"),
-        ("{ask: 'How many?', kind: yes_no, decide: mean, every: 1s}", "mean"),
+        ("{ask: 'How many?', kind: text, decide: mean, every: 1s}", "mean"),
         ("{ask: 'Smoke?', kind: yes_no, decide: {k_of_n: [5, 3]}, every: 1s}", "k_of_n"),
         ("{ask: 'Smoke?', kind: yes_no, decide: {k_of_n: [1]}, every: 1s}", "k_of_n"),
         ("3", "questions.q"),
@@ -274,3 +274,40 @@ def test_token_files_that_are_no_good_are_told_without_what_is_in_them(tmp_path:
     path.write_text("a-token-that-is-long-enough")
     with pytest.raises(ConfigError, match="'t0' and 't1' are the same"):
         read_tokens(served(path, path))
+
+
+WRONG = """\
+sources: {gate: "scene:gate"}
+questions:
+  a: {ask: "x?", kind: yes_no, abov: 0.5}
+  b: {ask: "x?", kind: yes_no, alert: {when: yes, abov: 2}}
+  c: {ask: "x?", kind: yes_no, alert: [{when: yes}, {when: no, severity: bad}]}
+  d: {ask: "x?", kind: yes_no, alert: yes}
+  e: {ask: "x?", kind: yes_no, if: {a: 2}}
+sinks:
+  - {mqtt: "mqtt://b", home_asistant: true}
+  - {webhok: "x"}
+  - {notify: 3}
+"""
+TOLD = [
+    "3:32: questions.a.abov: unknown key; did you mean 'above'?",
+    "4:51: questions.b.alert.abov: unknown key; did you mean 'above'?",
+    "5:74: questions.c.alert.1.severity: Input should be 'info', 'warning' or 'critical'",
+    "6:39: questions.d.alert: needs lines of the form `key: value`",
+    "7:36: questions.e.if: name the question that has to hold, as in person, or cars >= 2",
+    "9:24: sinks.0.home_asistant: unknown key; did you mean 'home_assistant'?",
+    "10:5: sinks.1: needs exactly one of mqtt, webhook, notify, jsonl, as in {mqtt: mqtt://broker}",
+    "11:14: sinks.2.notify: is no text; put it in quotes",
+]
+
+
+def test_mistakes_in_alerts_follow_ups_and_sinks_are_told_once_each() -> None:
+    assert mistakes(WRONG) == [f"c.yaml:{line}" for line in TOLD]
+
+
+def test_follow_ups_in_a_circle_are_told_with_their_places() -> None:
+    text = 'questions:\n  a: {ask: "x?", kind: yes_no, if: b}\n  b: {ask: "x?", kind: yes_no, if: a}\n'
+    assert mistakes(text) == [
+        "c.yaml:2:36: questions.a.if: a circle, a -> b -> a: none of them would ever be asked",
+        "c.yaml:3:36: questions.b.if: a circle, b -> a -> b: none of them would ever be asked",
+    ]

@@ -15,8 +15,9 @@ import pytest
 from streamqa.config import parse_config
 from streamqa.control import LineControl
 from streamqa.errors import Busy, ConfigError, ModelError, NotAllowed, NotThere, StreamQAError, TakenId
+from streamqa.question_settings import QuestionConfig
 from streamqa.records import Change, Record
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.settings import SourceConfig
 from streamqa.standing import ChangesFile
 from streamqa.types import NEWEST, Request
 from tests.noted_line import TEXT, ControlSite

@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from streamqa.hours import parse_hours
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.question_settings import QuestionConfig
+from streamqa.settings import SourceConfig
 from streamqa.types import NS_PER_S, Box, Point
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from streamqa.config import Config, parse_config
 from streamqa.errors import ConfigError
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.question_settings import QuestionConfig
+from streamqa.settings import SourceConfig
 from streamqa.standing import ChangesFile, Entry, Standing, Unsaved, as_configured, difference, merged
 
 TEXT = """

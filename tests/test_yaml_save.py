@@ -15,7 +15,8 @@ import pytest
 
 from streamqa.config import load_config, parse_config
 from streamqa.errors import ConfigError, StreamQAError
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.question_settings import QuestionConfig
+from streamqa.settings import SourceConfig
 from streamqa.standing import ChangesFile, Entry, Standing, as_configured
 from streamqa.yaml_save import ConfigurationFile, with_changes
 

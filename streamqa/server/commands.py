@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from streamqa.capture.source import redact
 from streamqa.errors import Busy, ConfigError, ModelError, NotAllowed, NotThere, StreamQAError, TakenId
 from streamqa.payload import record_payload
+from streamqa.question_settings import QuestionConfig
 from streamqa.server.context import Control
 from streamqa.server.messages import Error, Reply
 from streamqa.server.protocol import (
@@ -30,7 +31,7 @@ from streamqa.server.protocol import (
     Update,
 )
 from streamqa.server.visitor import Scope, Visitor
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.settings import SourceConfig
 from streamqa.types import NS_PER_S, Moment
 
 Code = Literal[

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from streamqa.capture.sources import SourceInfo
 from streamqa.metrics import Metrics
+from streamqa.question_settings import QuestionConfig
 from streamqa.records import Answer
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.settings import SourceConfig
 from streamqa.sinks.log import AnswerLog
 from streamqa.types import Frame, Generation, ModelInfo, Moment, Question, Request
 

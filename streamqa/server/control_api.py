@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from streamqa.question_settings import QuestionConfig
 from streamqa.server.commands import Code, Refused, Section, carry_out, one_of, refusing
 from streamqa.server.context import ServerContext
 from streamqa.server.http_errors import Responses, refusals
@@ -28,7 +29,7 @@ from streamqa.server.protocol import (
     Update,
 )
 from streamqa.server.visitor import Visitor, need
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.settings import SourceConfig
 from streamqa.types import Kind
 
 STATUS: dict[Code, int] = {

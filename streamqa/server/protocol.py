@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from streamqa.errors import ProtocolError
-from streamqa.settings import QuestionConfig, SourceConfig
+from streamqa.question_settings import QuestionConfig
+from streamqa.settings import SourceConfig
 
 PROTOCOL_VERSION = 1
 MAX_SEQ = 2**63 - 1
 
-RecordType = Literal["answer", "source", "change", "error"]  # `gap` goes to everybody
+RecordType = Literal["answer", "alert", "source", "change", "error"]  # `gap` goes to everybody
 _Word = Annotated[str, Field(min_length=1, max_length=200)]
 _Words = Annotated[list[_Word], Field(max_length=1000)]
 

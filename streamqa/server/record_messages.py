@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from streamqa.conditions import Severity
 from streamqa.types import Clock, Kind, SourceState, State
 
 Wall = Annotated[
@@ -56,6 +57,7 @@ class ReadingValue(Part):
     value: Value
     confidence: _Probability | None
     state: State
+    scores: dict[str, _Probability] | None = Field(description="of each option, of closed kinds")
 
 
 class WindowValue(Part):
@@ -64,6 +66,9 @@ class WindowValue(Part):
     start_s: _Seconds
     frames: _Count = Field(description="readings in the window")
     agree: _Count = Field(description="of these, how many have the decided value")
+    since_s: float | None = Field(
+        description="stream time of the first reading of the run that decided; null: nothing is decided"
+    )
 
 
 class LatencyValue(Part):
@@ -91,7 +96,9 @@ class AnswerRecord(_Record):
     value: Value = Field(description="what the window decided; null unless state is ok")
     text: str = Field(description="what the model said about this frame")
     confidence: _Probability | None
-    scores: dict[str, _Probability] | None = Field(description="of each option, of closed kinds")
+    scores: dict[str, _Probability] | None = Field(
+        description="of each option over the window, of closed kinds"
+    )
     mass: float | None = Field(description="probability that the model says any of the options")
     state: State = Field(description="unsure, stale and error are no `no`")
     reason: str | None = Field(description="a short stable word, unless state is ok")
@@ -111,6 +118,33 @@ class AnswerRecord(_Record):
     evidence: str | None = Field(description="path of the picture that it is about, where one is kept")
 
 
+class AlertRecord(_Record):
+    """A condition on answers began to hold, changed while it held, or holds no longer."""
+
+    type: Literal["alert"]
+    alert_id: str = Field(description="the same from its beginning to its end")
+    phase: Literal["begin", "update", "end"]
+    rule: str
+    source: str
+    question: str
+    kind: Kind
+    severity: Severity
+    when: str = Field(description="the condition")
+    value: Value = Field(description="the newest decided value that met it")
+    confidence: _Probability | None
+    peak_confidence: _Probability | None
+    blind: bool = Field(description="its source gives no pictures: it neither holds nor ends")
+    reason: str | None = Field(description="why it is blind, or what ended it")
+    began_t_s: _Seconds = Field(description="first reading of the run that began it")
+    began_at: Wall | None = Field(description="null: recorded video")
+    ended_t_s: float | None = Field(description="first reading of the run that ended it; null: it is open")
+    ended_at: Wall | None
+    duration_s: Annotated[float, Field(ge=0)] = Field(description="as far as is known")
+    t_s: _Seconds = Field(description="of the frame by which this was known")
+    at: Wall
+    evidence: str | None = Field(description="path of the picture of its peak, where it is new and kept")
+
+
 class SourceRecord(_Record):
     """A source changed its state."""
 
@@ -123,10 +157,10 @@ class SourceRecord(_Record):
 
 
 class ChangeRecord(_Record):
-    """A question or a source was added, changed, paused, resumed or removed while the server ran."""
+    """A question, a source or a webhook was added, changed, paused, resumed or removed while the server ran."""
 
     type: Literal["change"]
-    what: Literal["question", "source"]
+    what: Literal["question", "source", "webhook"]
     id: str
     action: Literal["added", "changed", "paused", "resumed", "removed"]
     by: str = Field(description="the name of a token, or local")
@@ -154,4 +188,4 @@ class GapRecord(_Record):
     at: Wall
 
 
-Record: TypeAlias = AnswerRecord | SourceRecord | ChangeRecord | ErrorRecord | GapRecord
+Record: TypeAlias = AnswerRecord | AlertRecord | SourceRecord | ChangeRecord | ErrorRecord | GapRecord

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from streamqa.errors import ConfigError
 from streamqa.payload import record_payload
-from streamqa.records import Answer, Record, SourceStatus
+from streamqa.records import Alert, Answer, Record, SourceStatus
 from streamqa.sinks.base import Logged
 from streamqa.sinks.evidence import EvidenceStore
 from streamqa.sinks.query import EVERYTHING, Query
@@ -233,9 +233,10 @@ class AnswerLog:
 
     def _logged(self, seq: int, record: Record) -> Logged:
         payload = record_payload(record)
-        if isinstance(record, Answer) and record.picture is not None and self._evidence is not None:
+        if isinstance(record, Answer | Alert) and record.picture is not None and self._evidence is not None:
+            at = record.answered_at if isinstance(record, Answer) else record.at
             try:
-                self._evidence.put(seq, record.picture, round(record.answered_at.timestamp() * 1000))
+                self._evidence.put(seq, record.picture, round(at.timestamp() * 1000))
             except OSError as error:
                 self.evidence_failed += 1
                 _log.warning("a picture cannot be kept: %s", error.strerror or error)
@@ -297,9 +298,9 @@ def _row(item: Logged, record: Record) -> tuple[Any, ...]:
     return (
         item.seq,
         item.payload["type"],
-        record.source if isinstance(record, Answer | SourceStatus) else "",
-        record.question if isinstance(record, Answer) else None,
-        record.t_ns if isinstance(record, Answer | SourceStatus) else None,
+        record.source if isinstance(record, Answer | Alert | SourceStatus) else "",
+        record.question if isinstance(record, Answer | Alert) else None,
+        record.t_ns if isinstance(record, Answer | Alert | SourceStatus) else None,
         round(moment.timestamp() * 1000),
         to_json(item.payload),
         int(record.changed) if isinstance(record, Answer) else None,

@@ -18,7 +18,7 @@ from dataclasses import replace
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.payload import record_payload
-from streamqa.records import Answer, Lost, Record
+from streamqa.records import Alert, Answer, Lost, Record
 from streamqa.sinks.base import Logged, Sink
 from streamqa.sinks.log import AnswerLog, captured_ns
 from streamqa.types import utc_now
@@ -107,7 +107,7 @@ class RecordWriter:
                 )
 
     def _bounded(self, record: Record) -> Record:
-        if not isinstance(record, Answer) or record.picture is None:
+        if not isinstance(record, Answer | Alert) or record.picture is None:
             return record
         if self._pictures.acquire(blocking=False):
             return record
@@ -176,7 +176,7 @@ class RecordWriter:
             return logged
         finally:
             for record in records:
-                if isinstance(record, Answer) and record.picture is not None:
+                if isinstance(record, Answer | Alert) and record.picture is not None:
                     self._pictures.release()
 
     def _append(self, records: Sequence[Record]) -> list[Logged]:
