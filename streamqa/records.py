@@ -42,6 +42,8 @@ class Answer:
     )  # live: monotonic clock, for latencies
     # What the model saw, uint8 (H, W, 3) RGB with masks, where it is worth keeping as evidence; the log's to store.
     picture: Image | None = field(default=None, repr=False, compare=False)
+    # The same whether it is worth that or not, for alerts to choose from; dropped before the log.
+    view: Image | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 
 from streamqa.client_messages import (
     PROTOCOL_VERSION,
+    Alert,
     Answer,
     Change,
     Error,
@@ -23,6 +24,7 @@ from streamqa.client_messages import (
 )
 from streamqa.errors import ProtocolError
 from streamqa.payload import record_payload
+from streamqa.records import Alert as AlertRecord
 from streamqa.records import Change as ChangeRecord
 from streamqa.records import Fault, Lost, SourceStatus
 from streamqa.server import messages, protocol
@@ -31,7 +33,8 @@ AT = datetime(2026, 11, 22, 2, 22, 34, 120_000, tzinfo=UTC)
 ANSWER = {
     "type": "answer", "seq": 10412, "source": "gate", "question": "person", "kind": "yes_no", "value": True,
     "text": "Yes", "confidence": 0.93, "scores": {"yes": 0.93, "no": 0.07}, "mass": 0.998, "state": "ok",
-    "reason": None, "reading": {"value": True, "confidence": 0.97, "state": "ok", "later": 1}, "frame": 88121,
+    "reading": {"value": True, "confidence": 0.97, "state": "ok", "later": 1, "scores": {"yes": 0.97}},
+    "reason": None, "frame": 88121,
     "t_s": 5123.4, "captured_at": "2026-11-22T02:22:34.120Z", "clock": "rtcp",
     "answered_at": "2026-11-22T02:22:34.120Z", "window": {"start_s": 5118.4, "frames": 5, "agree": 4}, "skipped": 0,
     "inactive": 0, "reused": False, "changed": True, "latency_ms": {"queue": 12, "model": 61, "total": 190},
@@ -44,7 +47,7 @@ def test_an_answer() -> None:
     assert isinstance(heard, Answer)
     assert (heard.type, heard.seq, heard.value, heard.durable) == ("answer", 10412, True, True)
     assert heard.captured_at == heard.answered_at == AT
-    assert heard.reading == Reading(True, 0.97, "ok")
+    assert heard.reading == Reading(True, 0.97, "ok", {"yes": 0.97})
     assert heard.window == Window(5118.4, 5, 4)
     assert heard.latency_ms == Latency(12, 61, 190)
     assert heard.raw == ANSWER
@@ -69,6 +72,24 @@ def test_other_records(record: Any, expected: Any) -> None:
     assert heard.raw["seq"] == 7
 
 
+def test_an_alert() -> None:
+    record = AlertRecord(
+        alert_id="9f31", rule="person", source="gate", question="person", kind="yes_no", phase="begin",
+        severity="warning", when="yes", value=True, confidence=0.9, peak_confidence=0.97, is_blind=False, reason="",
+        began_ns=5 * 10**9, began_at=AT, ended_ns=None, ended_at=None, t_ns=9 * 10**9, at=AT, duration_ns=4 * 10**9,
+    )  # fmt: skip
+    heard = read_message(record_payload(record) | {"seq": 7})
+    assert isinstance(heard, Alert)
+    assert (heard.alert_id, heard.phase, heard.value, heard.blind, heard.duration_s) == (
+        "9f31",
+        "begin",
+        True,
+        False,
+        4,
+    )
+    assert (heard.began_at, heard.ended_at, heard.began_t_s, heard.ended_t_s) == (AT, None, 5.0, None)
+
+
 def test_what_is_no_record() -> None:
     hello = messages.Hello(
         epoch="e", first_seq=1, last_seq=2, sources=[], questions=[], model=None, at=messages.wall(AT)
@@ -82,8 +103,8 @@ def test_what_is_no_record() -> None:
 
 
 def test_what_a_newer_server_may_say() -> None:
-    alert = {"type": "alert", "seq": 9, "phase": "begin"}
-    assert read_message(alert) == Unknown("alert", 9, alert)
+    track = {"type": "track", "seq": 9, "phase": "begin"}
+    assert read_message(track) == Unknown("track", 9, track)
     assert read_message({"type": "news", "seq": "x"}) == Unknown("news", None, {"type": "news", "seq": "x"})
     more = read_message(ANSWER | {"colour": "red"})
     assert isinstance(more, Answer)

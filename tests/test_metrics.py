@@ -6,7 +6,11 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from streamqa.metrics import Metrics
 
-BOUNDED = {"source", "question", "state", "cause", "why", "outcome", "method", "route", "status"}
+BOUNDED = {"source", "question", "state", "cause", "why", "outcome", "method", "route", "status"} | {
+    "severity",
+    "phase",
+    "sink",
+}
 
 
 def families(metrics: Metrics) -> dict[str, MetricWrapperBase]:

@@ -1,0 +1,115 @@
+"""All alert rules on all sources. Pure: answers and the states of sources in, alert records out.
+
+A source that is not seen makes its open alerts blind: a camera that was switched off does not keep its last detection
+for ever, and its return decides. What an answer says about a frozen picture is not heard either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from streamqa.conditions import AlertRule
+from streamqa.engine.alert_rule import RuleState, Told
+from streamqa.records import Alert, Answer, SourceStatus
+from streamqa.types import Question
+
+_SEEING = ("live",)
+_Key = tuple[str, str, str]  # question id, rule name, source
+
+
+class Alerts:
+    """At most one alert is open for each rule and source."""
+
+    def __init__(self, questions: Sequence[Question], earlier: Iterable[Alert] = ()) -> None:
+        """`earlier`: the newest record of each alert of an earlier process, the newest alerts first."""
+        self._questions = {question.id: question for question in questions}
+        self._states: dict[_Key, RuleState] = {}
+        self._blind: dict[str, str] = {}  # source -> why
+        self._orphans: list[Alert] = []  # open, and of no rule any more
+        for alert in earlier:
+            self._restore(alert)
+
+    def decided(self, answer: Answer) -> Told:
+        """Take an answer."""
+        question = self._questions.get(answer.question)
+        if question is None or not question.alerts or answer.source in self._blind:
+            return Told([])
+        told = [self._state(question, rule, answer.source).decided(answer) for rule in question.alerts]
+        return Told([alert for one in told for alert in one.alerts], any(one.held_back for one in told))
+
+    def status(self, status: SourceStatus) -> list[Alert]:
+        """Take the state of a source. One that has ended is not blind: its last answers may still come (`finish`)."""
+        if status.state in _SEEING:
+            self._blind.pop(status.source, None)
+            return []
+        if status.state == "ended":
+            self._blind.pop(status.source, None)
+            return []
+        reason = f"{status.state}: {status.reason}" if status.reason else status.state
+        self._blind[status.source] = reason
+        return [
+            alert
+            for state in self._of_source(status.source)
+            for alert in state.blind(reason, status.t_ns, status.at)
+        ]
+
+    def finish(self, source: str, reason: str, at: datetime) -> list[Alert]:
+        """Nothing will come of a source any more: its alerts end, and all that is remembered of it is freed."""
+        self._blind.pop(source, None)
+        ended = [alert for state in self._of_source(source) for alert in state.end(reason, None, at)]
+        for key in [key for key in self._states if key[2] == source]:
+            del self._states[key]
+        return ended
+
+    def replace(self, questions: Sequence[Question], at: datetime) -> list[Alert]:
+        """Judge by these from now on. What is open of a rule that is gone or changed ends; a pause makes it blind."""
+        before, self._questions = self._questions, {question.id: question for question in questions}
+        told: list[Alert] = []
+        for key, state in list(self._states.items()):
+            old, new = before.get(key[0]), self._questions.get(key[0])
+            if old is None or new is None or replace(old, is_paused=new.is_paused) != new:
+                told += state.end("question removed" if new is None else "question changed", None, at)
+                del self._states[key]
+            elif new.is_paused and not old.is_paused:
+                told += state.blind("question paused", None, at)
+        return told
+
+    def orphans(self, sources: Iterable[str], at: datetime) -> list[Alert]:
+        """End what was open in an earlier process and has no rule, or none of these sources, any more."""
+        known = set(sources)
+        told = [replace(one, phase="end", reason="rule removed", at=at, ended_at=at) for one in self._orphans]
+        told = [replace(one, ended_ns=one.t_ns, is_blind=False) for one in told]
+        self._orphans = []
+        for key, state in list(self._states.items()):
+            if key[2] not in known:
+                told += state.end("source removed", None, at)
+                del self._states[key]
+        return told
+
+    def open(self) -> list[Alert]:
+        """All alerts that are open."""
+        return [state.open for state in self._states.values() if state.open is not None]
+
+    def _restore(self, alert: Alert) -> None:
+        question = self._questions.get(alert.question)
+        rules = question.alerts if question is not None else ()
+        rule = next((rule for rule in rules if rule.name == alert.rule), None)
+        # A recording begins anew with each process: what was open in it belongs to the run before.
+        is_lost = rule is None or str(rule.when) != alert.when or alert.began_at is None
+        if question is None or rule is None or is_lost:
+            if alert.phase != "end":
+                self._orphans.append(alert)
+            return
+        if (question.id, rule.name, alert.source) not in self._states:
+            self._state(question, rule, alert.source).restore(alert)
+
+    def _of_source(self, source: str) -> list[RuleState]:
+        return [state for key, state in self._states.items() if key[2] == source]
+
+    def _state(self, question: Question, rule: AlertRule, source: str) -> RuleState:
+        key = (question.id, rule.name, source)
+        if key not in self._states:
+            self._states[key] = RuleState(question, rule, source)
+        return self._states[key]
