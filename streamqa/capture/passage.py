@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from streamqa.capture.reach import Reach
 from streamqa.capture.relay import Relay
 from streamqa.capture.resolve import check_url
@@ -35,6 +37,11 @@ class Passage:
             check_url(self._reach, url)
             if not url.lower().startswith(("http:", "https:")):
                 return ""
+            if os.environ.get("no_proxy"):  # FFmpeg connects to these directly (measured)
+                raise SourceRefused(
+                    "the environment variable no_proxy is set, so FFmpeg would go around the check of addresses; "
+                    "unset it"
+                )
             self._relay = Relay(self._reach, self._timeout_s)
             return self._relay.start()
         except (NotAllowed, SourceRefused) as error:

@@ -1,4 +1,4 @@
-"""A relay on this machine for one source, through which FFmpeg reaches what it may and nothing else.
+"""A relay on this machine for one source or webhook, through which it reaches what it may and nothing else.
 
 FFmpeg follows redirections and playlists to anywhere, and resolves a name again after it was checked. With
 `http_proxy` set it asks this relay for each connection instead, for http, https (by CONNECT) and the segments of HLS
@@ -8,7 +8,6 @@ alike (tried with FFmpeg 8.1); here the name is resolved, its addresses are chec
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import threading
 from collections.abc import Coroutine
@@ -16,11 +15,13 @@ from contextlib import suppress
 
 from streamqa.capture.reach import Reach
 from streamqa.capture.resolve import addresses_of
-from streamqa.errors import NotAllowed, SourceRefused
+from streamqa.errors import NotAllowed
 
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_CONNECTIONS = 32
 _CHUNK_BYTES = 64 * 1024
+_ENDLESS = 2**63
+_LENGTH = re.compile(rb"(?i)^content-length:[ \t]*([0-9]{1,15})[ \t]*\r?$", re.MULTILINE)
 _REQUEST = re.compile(
     rb"(?P<method>[A-Z]+) (?:http://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
     rb"(?P<path>/\S*)? HTTP/1\.[01]"
@@ -44,15 +45,7 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> str:
-        """Listen; returns the address for FFmpeg's `http_proxy`.
-
-        Raises:
-            SourceRefused: FFmpeg would go around it.
-        """
-        if os.environ.get("no_proxy"):  # FFmpeg connects to these directly (measured)
-            raise SourceRefused(
-                "the environment variable no_proxy is set, so FFmpeg would go around the check of addresses; unset it"
-            )
+        """Listen; returns the address of this proxy."""
         self._server = self._loop.run_until_complete(
             asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_MOST_HEAD_BYTES)
         )
@@ -122,6 +115,7 @@ class Relay:
             else:  # one request for each connection: the next one may be for another host
                 request = b" ".join((found["method"], found["path"] or b"/", b"HTTP/1.1"))
                 there[1].write(b"\r\n".join((request, _once(rest))))
+                self._in_background(_pump(reader, there[1], _body_bytes(rest)))
             await _pump(there[0], writer)
         finally:
             there[1].close()
@@ -157,11 +151,19 @@ def _once(headers: bytes) -> bytes:
     return b"\r\n".join([*kept, b"Connection: close", b"", b""])
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hand bytes on until there are no more, as fast as whoever takes them."""
+def _body_bytes(headers: bytes) -> int:
+    """How long the body of a request is; a body of which that is not said is not handed on."""
+    found = _LENGTH.search(headers)
+    return 0 if found is None else int(found[1])
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None = None) -> None:
+    """Hand bytes on until there are no more, as fast as whoever takes them; or so many and leave it open."""
     with suppress(OSError):
-        while chunk := await reader.read(_CHUNK_BYTES):
+        left = _ENDLESS if most is None else most
+        while left and (chunk := await reader.read(min(left, _CHUNK_BYTES))):
             writer.write(chunk)
             await writer.drain()
-        if writer.can_write_eof():
+            left -= len(chunk)
+        if most is None and writer.can_write_eof():
             writer.write_eof()
