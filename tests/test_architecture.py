@@ -88,6 +88,8 @@ HOMES = {
     "starlette": ("streamqa.server",),
     "uvicorn": ("streamqa.server", "streamqa.bench.fanout_rivals"),
     "ruamel": ("streamqa.yaml_save",),
+    "httpx2": ("streamqa.sinks.webhook",),
+    "apprise": ("streamqa.sinks.notify",),
 }
 LAZY = {"cv2", "transformers"}  # and there only inside functions: cv2 needs libGL, transformers takes seconds
 NOT_FOR_HELP = ("torch", "cv2", "av", "transformers", "fastapi")
