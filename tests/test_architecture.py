@@ -73,6 +73,7 @@ HOMES = {
         "streamqa.bench.ceiling",
         "streamqa.bench.rig",
         "streamqa.bench.engine",
+        "streamqa.bench.answers_scoring",
     ),
     "transformers": ("streamqa.model",),
     "tokenizers": ("streamqa.model",),
@@ -88,9 +89,6 @@ HOMES = {
     "starlette": ("streamqa.server",),
     "uvicorn": ("streamqa.server", "streamqa.bench.fanout_rivals"),
     "ruamel": ("streamqa.yaml_save",),
-    "httpx2": ("streamqa.sinks.webhook",),
-    "apprise": ("streamqa.sinks.notify",),
-    "aiomqtt": ("streamqa.sinks.mqtt_link",),
 }
 LAZY = {"cv2", "transformers"}  # and there only inside functions: cv2 needs libGL, transformers takes seconds
 NOT_FOR_HELP = ("torch", "cv2", "av", "transformers", "fastapi")

@@ -164,6 +164,33 @@ def capture(
         _show(result, as_json, out)
 
 
+@app.command("answers")
+def answers(
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="kinds, window, events or scoring; may be given again; default: all"),
+    ] = None,
+    scenes: Annotated[int, typer.Option(min=1, max=100_000, help="Static scenes whose answers count")] = 1200,
+    stills: Annotated[int, typer.Option(min=1, max=10_000, help="Scenes under noise, for windows")] = 80,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of scoring; the median counts")] = 5,
+    size: Annotated[str, typer.Option(help="Of scoring's moondream2: full, or small to try it")] = "full",
+    as_table: Annotated[bool, typer.Option("--table", help="The result as the README's tables")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result as JSON")] = None,
+) -> None:
+    """Measure how often closed answers are true, what windows gain, whether events alert, and what scoring costs."""
+    from streamqa.bench.answers import PARTS, Settings, markdown, measure
+
+    result = measure(
+        Settings(tuple(part or PARTS), scenes=scenes, stills=stills, rounds=rounds, size=size), _progress
+    )
+    if as_table:
+        _keep(result, out)
+        typer.echo(markdown(result))
+    else:
+        _show(result, as_json, out)
+
+
 def _milliseconds(option: str, text: str) -> float:
     try:
         return parse_duration(text) / 1e6

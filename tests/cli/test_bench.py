@@ -54,6 +54,20 @@ def test_a_part_is_shown_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (asked[0].cameras, asked[0].cost_ms) == (4, 50.0)
 
 
+@pytest.mark.parametrize("shown", ["--json", "--table"])
+def test_answers_are_shown_and_kept(shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    result = {**RESULT, "tables": {}}
+    monkeypatch.setattr("streamqa.bench.answers.measure", lambda s, progress: asked.append(s) or result)
+    done = CliRunner().invoke(
+        app, ["bench", "answers", "--part", "kinds", shown, "-o", str(tmp_path / "b.json")]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "b.json").read_text()) == result
+    assert asked[0].parts == ("kinds",)
+    assert ("| p50 | 3 ms | <= 10 | yes |" in done.stdout) == (shown == "--table")
+
+
 def test_a_cost_without_a_unit_is_refused() -> None:
     result = CliRunner().invoke(app, ["bench", "pipeline", "--cost", "20"])
     assert isinstance(result.exception, ConfigError)
