@@ -15,6 +15,8 @@ from typing import Protocol
 
 from streamqa.types import Generation, Option, Prompt, Question, Reading, Task, Value
 
+_TOKENS_A_WORD = 4  # English takes about 1.4; long names and other languages take more
+_SHORT = 20  # words up to which a short caption is asked for
 MASS_FLOOR = 0.5  # below, the model would rather have said something that is not on the list
 
 _TO_NINETEEN = (
@@ -31,11 +33,37 @@ _WORDS = (
 _CONTROLS = dict.fromkeys([c for c in range(0x20) if c not in (0x09, 0x0A)] + list(range(0x7F, 0xA0)))
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a family of models is told beside the question, so that it answers as the kind wants it; "": nothing.
+
+    `{}` stands for the choices, or for how many words. Models that were trained on plain questions are told nothing.
+    """
+
+    yes_no: str = ""
+    choice: str = ""
+    number: str = ""
+    max_words: str = ""
+    storyboard: str = ""  # before the question
+
+
+PLAIN = Wording()
+# Not measured: no real weights could be had. moondream's own evaluation asks yes/no questions in this way.
+_MOONDREAM = Wording(
+    yes_no="\nAnswer yes or no.",
+    choice="\nChoose one of: {}.",
+    number="\nAnswer with one number.",
+    max_words="\nAnswer in at most {} words.",
+    storyboard="This picture shows frames of one video, numbered in the order in which they were taken. ",
+)
+_WORDINGS: Mapping[str, Wording] = {"moondream2": _MOONDREAM}
+
+
 class AnswerKind(Protocol):
     """One kind of answer."""
 
-    def prompt(self, question: Question) -> Prompt:
-        """How `question` is put to the model; its text goes as the user wrote it."""
+    def prompt(self, question: Question, wording: Wording) -> Prompt:
+        """How `question` is put to the model; its text goes as the user wrote it, and as `wording` adds to it."""
         ...
 
     def read(self, question: Question, generation: Generation) -> Reading:
@@ -43,9 +71,9 @@ class AnswerKind(Protocol):
         ...
 
 
-def prompt_for(question: Question) -> Prompt:
-    """How `question` is put to the model."""
-    return ANSWER_KINDS[question.kind].prompt(question)
+def prompt_for(question: Question, model: str = "") -> Prompt:
+    """How `question` is put to the model of that name (`ModelInfo.name`); unknown ones are told nothing more."""
+    return ANSWER_KINDS[question.kind].prompt(question, _WORDINGS.get(model, PLAIN))
 
 
 def read_answer(question: Question, generation: Generation) -> Reading:
@@ -75,8 +103,11 @@ class _Closed:
 
     options: Callable[[Question], tuple[Option, ...]]
 
-    def prompt(self, question: Question) -> Prompt:
-        return Prompt(text=question.ask, options=self.options(question), max_tokens=question.max_tokens)
+    def prompt(self, question: Question, wording: Wording) -> Prompt:
+        choices = ", ".join(choice.strip() for choice in question.choices)
+        added = {"yes_no": wording.yes_no, "choice": wording.choice, "number": wording.number}[question.kind]
+        text = _introduced(question, wording) + (added.format(choices) if added else "")
+        return Prompt(text=text, options=self.options(question), max_tokens=question.max_tokens)
 
     def read(self, question: Question, generation: Generation) -> Reading:
         """design.md 6: mass = sum of the options' probabilities; score = probability / mass; value = the
@@ -116,14 +147,22 @@ class _Free:
 
     task: Task
 
-    def prompt(self, question: Question) -> Prompt:
-        return Prompt(text=question.ask, task=self.task, max_tokens=question.max_tokens)
+    def prompt(self, question: Question, wording: Wording) -> Prompt:
+        text, words = _introduced(question, wording), question.max_words
+        if words is None:
+            return Prompt(text=text, task=self.task, max_tokens=question.max_tokens)
+        return Prompt(
+            text=text if self.task == "caption" else text + wording.max_words.format(words),
+            task=self.task,
+            max_tokens=min(question.max_tokens, words * _TOKENS_A_WORD),
+            length="short" if words <= _SHORT else "normal",
+        )
 
     def read(self, question: Question, generation: Generation) -> Reading:
-        """The value is the text, stripped. A model that says nothing is `unsure`, reason `empty`."""
+        """The value is the text, stripped, cut after `max_words`. A model that says nothing is `unsure`, `empty`."""
         if generation.finish == "error":
             return error_reading(generation.error)
-        text = clean_text(generation.text).strip()
+        text = _cut(clean_text(generation.text).strip(), question.max_words)
         if not text:
             return Reading(value=None, confidence=None, state="unsure", reason="empty")
         return Reading(value=text, confidence=_mean_probability(generation), state="ok", text=text)
@@ -135,7 +174,7 @@ class _Places:
 
     task: Task
 
-    def prompt(self, question: Question) -> Prompt:
+    def prompt(self, question: Question, wording: Wording) -> Prompt:
         return Prompt(text=question.ask, task=self.task)
 
     def read(self, question: Question, generation: Generation) -> Reading:
@@ -151,6 +190,17 @@ class _Places:
         return Reading(
             value=value, confidence=confidence, state="ok", text=clean_text(generation.text).strip()
         )
+
+
+def _introduced(question: Question, wording: Wording) -> str:
+    """The question's words, and of a storyboard what it is shown."""
+    return wording.storyboard + question.ask if question.look == "storyboard" else question.ask
+
+
+def _cut(text: str, most: int | None) -> str:
+    """Its first words, with a sign where there were more."""
+    words = text.split()
+    return text if most is None or len(words) <= most else " ".join(words[:most]) + "…"
 
 
 def _mean_probability(generation: Generation) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -34,8 +34,11 @@ class Asked:
         engine: Engine,
         sources: Sources,
         metrics: Metrics,
+        on_change: Callable[[Sequence[Question]], None] = lambda questions: None,
     ) -> None:
+        """`on_change` is told what is asked from now on, on the engine's thread, once it is."""
         self._questions = tuple(questions)
+        self._on_change = on_change
         self._model, self._engine, self._sources, self._metrics = model, engine, sources, metrics
         self._changing = threading.Lock()
         self._has_begun = False
@@ -119,11 +122,11 @@ class Asked:
         frame = self.frame(source, moment)
         began_ns = time.monotonic_ns()
         view = Views().of(frame, question.zone)
-        request = Request(view.image, (prompt_for(question),), frame.detail)
+        alone = replace(question, window_ns=0, decide="latest", k_of_n=None, hold_ns=0, look="frame")
+        request = Request(view.image, (prompt_for(alone, self._model.info.name),), frame.detail)
         (generation,) = self.generate(request)
         took_ms = (time.monotonic_ns() - began_ns) / 1e6
-        reading = read_answer(question, view.in_frame(generation))
-        alone = replace(question, window_ns=0, decide="latest", k_of_n=None)
+        reading = read_answer(alone, view.in_frame(generation))
         return Answer(
             source=source,
             question=question.id,
@@ -173,7 +176,7 @@ class Asked:
         if not self._has_begun:
             refuse_unanswerable(self._model, [question])
             return
-        said = self._engine.inbox.ask([would_answer([question])], PATIENCE_S)
+        said = self._engine.inbox.ask([would_answer([question], self._model.info.name)], PATIENCE_S)
         refuse_refused(self._model.info.label, [question], said)
 
     def _known(self, question: str) -> Question:
@@ -187,9 +190,13 @@ class Asked:
         self._set(tuple(question if one.id == question.id else one for one in self._questions))
 
     def _set(self, questions: tuple[Question, ...]) -> None:
-        if self._has_begun:
-            self._engine.inbox.call(lambda: self._engine.set_questions(questions), PATIENCE_S)
-        else:
+        def change() -> None:
             self._engine.set_questions(questions)
+            self._on_change(questions)
+
+        if self._has_begun:
+            self._engine.inbox.call(change, PATIENCE_S)
+        else:
+            change()
         self._questions = questions
         self._sources.retime()

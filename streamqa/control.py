@@ -15,7 +15,7 @@ from streamqa.capture.source import SourceSpec, redact
 from streamqa.capture.sources import SourceInfo
 from streamqa.errors import Busy, ConfigError, NotThere, StreamQAError, TakenId
 from streamqa.question_settings import QuestionConfig
-from streamqa.questions import check_question
+from streamqa.questions import check_question, check_together
 from streamqa.records import Answer, Change, Record
 from streamqa.settings import SourceConfig
 from streamqa.specs import source_spec
@@ -238,8 +238,11 @@ class LineControl:
         before = standing.questions.get(name)
         if before == after:
             return
+        changed = replace(standing, questions=_with(standing.questions, name, after))
+        if action in ("added", "changed", "removed"):
+            check_together(changed.asked())
         self._carry_out(
-            replace(standing, questions=_with(standing.questions, name, after)),
+            changed,
             lambda: _move_question(line, name, before, after),
             lambda: _move_question(line, name, after, before),
         )

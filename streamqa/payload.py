@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from streamqa.records import Alert, Answer, Change, Fault, Lost, Record, SourceStatus
-from streamqa.types import NS_PER_S, Value, iso_ms
+from streamqa.types import NS_PER_S, Box, Point, Value, iso_ms
+
+_SAME = (  # fields of an alert that go over the wire as they are
+    "alert_id", "rule", "source", "question", "kind", "phase", "severity", "when", "confidence", "peak_confidence",
+)  # fmt: skip
 
 
 def record_payload(record: Record) -> dict[str, Any]:
@@ -149,3 +154,36 @@ def _lost_payload(lost: Lost) -> dict[str, Any]:
         "reason": lost.reason,
         "at": iso_ms(lost.at),
     }
+
+
+def read_alert(payload: dict[str, Any]) -> Alert:
+    """The alert that a payload is of, `seq` and evidence aside.
+
+    Raises `KeyError` or `ValueError` where it is of none.
+    """
+    ended_s: float | None = payload["ended_t_s"]
+    return Alert(
+        **{name: payload[name] for name in _SAME},
+        value=_read_value(payload["value"]),
+        is_blind=payload["blind"],
+        reason=payload["reason"] or "",
+        began_ns=round(payload["began_t_s"] * NS_PER_S),
+        began_at=_read_wall(payload["began_at"]),
+        ended_ns=None if ended_s is None else round(ended_s * NS_PER_S),
+        ended_at=_read_wall(payload["ended_at"]),
+        t_ns=round(payload["t_s"] * NS_PER_S),
+        at=datetime.fromisoformat(payload["at"]),
+        duration_ns=round(payload["duration_s"] * NS_PER_S),
+    )
+
+
+def _read_wall(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _read_value(value: Any) -> Value:
+    if not isinstance(value, list):
+        return value  # type: ignore[no-any-return] # JSON, which `_plain` made of a value
+    if value and "x" in value[0]:
+        return tuple(Point(**place) for place in value)
+    return tuple(Box(**place) for place in value)

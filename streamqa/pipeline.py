@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,13 +17,14 @@ from streamqa.capture.clock import WallWatch
 from streamqa.capture.source import SourceSpec
 from streamqa.capture.sources import SourceInfo, Sources
 from streamqa.capture.supervisor import Ends
+from streamqa.engine.alerting import Alerting
 from streamqa.engine.asking import refuse_unanswerable
 from streamqa.engine.engine import Engine, EngineSettings
 from streamqa.errors import StreamQAError
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
 from streamqa.model.health import Health
-from streamqa.records import Fault, Record, SourceStatus
+from streamqa.records import Alert, Fault, Record, SourceStatus
 from streamqa.sinks.base import Sink
 from streamqa.sinks.log import AnswerLog
 from streamqa.sinks.writer import RecordWriter
@@ -77,11 +79,14 @@ class Pipeline:
         waiting = min(_MOST_WAITING, max(2, parts.model.info.max_frames))
         self._buffer = FrameBuffer(parts.metrics, waiting, stays=stays)
         settings = EngineSettings(keep_evidence=parts.keep_evidence, patience_s=_PATIENCE_S)
-        self._engine = Engine(parts.questions, parts.model, self._writer.put, parts.metrics, settings)
+        self._alerting = Alerting(parts.questions, self._writer.put, parts.metrics, parts.log.alerts())
+        self._engine = Engine(parts.questions, parts.model, self._alerting.answers, parts.metrics, settings)
         self._health = parts.health
         self._sources = Sources(Ends(self._buffer, self._report, parts.metrics), self._periods)
         # What is asked, standing and once; changed from any thread.
-        self.asked = Asked(parts.questions, parts.model, self._engine, self._sources, parts.metrics)
+        self.asked = Asked(
+            parts.questions, parts.model, self._engine, self._sources, parts.metrics, self._alerting.replace
+        )
         for spec in parts.sources:
             self._sources.add(spec)
         self._stopping = threading.Event()
@@ -93,6 +98,7 @@ class Pipeline:
         """Start everything; returns at once."""
         self._writer.start()
         self._health.attach(self._report)
+        self._alerting.begin(source.id for source in self._sources.infos())
         self.asked.begin()
         self._engine_thread.start()
         self._sources.start()
@@ -196,12 +202,23 @@ class Pipeline:
     def _periods(self, source: str) -> list[int]:
         return self.asked.periods(source)
 
+    def alerts(self) -> list[Alert]:
+        """All alerts that are open."""
+        return self._alerting.open()
+
     def _report(self, record: SourceStatus | Fault) -> None:
-        self._writer.put([record])
+        # A source that ends because the line stops ends no alert: it goes on with the next start.
+        if isinstance(record, Fault) or self._stopping.is_set():
+            self._writer.put([record])
+        else:
+            self._alerting.status(record)
 
     def _run_engine(self) -> None:
         try:
             self._engine.run(self._buffer, self._stopping)
+            if not self._stopping.is_set():
+                for source in self._alerting.ending():
+                    self._alerting.finish(source)
         # The thread's own supervisor: whoever waits for the line reports `failure`.
         except Exception as error:
             self._failure = error
@@ -218,8 +235,23 @@ class Pipeline:
         while not self._stopping.wait(WATCH_S):
             now_ns, wall = time.monotonic_ns(), utc_now()
             self._sources.check(now_ns, wall)
+            self._finish_ended()
             if (stepped_s := wall_watch.step(now_ns, wall)) is not None:
                 self._stepped(stepped_s, wall)
+
+    def _finish_ended(self) -> None:
+        """Let the alerts of sources that have ended end, once their last frame is answered."""
+        ended = [source for source in self._alerting.ending() if self._buffer.is_drained(source)]
+        if not ended:
+            return
+
+        def finish() -> None:
+            for source in ended:
+                if self._buffer.is_drained(source) and not self._engine.is_busy_with(source):
+                    self._alerting.finish(source)
+
+        with suppress(StreamQAError):  # too much to do, then later; or the line stops
+            self._engine.inbox.post(finish)
 
     def _stepped(self, by_s: float, wall: datetime) -> None:
         message = (

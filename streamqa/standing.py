@@ -22,6 +22,7 @@ from streamqa.capture.source import redact
 from streamqa.config import Config
 from streamqa.errors import ConfigError
 from streamqa.question_settings import QuestionConfig
+from streamqa.questions import together_problems
 from streamqa.replacing import replacing
 from streamqa.settings import Id, SourceConfig, Strict
 from streamqa.types import Question
@@ -155,6 +156,9 @@ class ChangesFile:
             for source in entry.settings.sources or ()
             if source not in standing.sources
         ]
+        alone = [name for name, _ in together_problems(standing.asked())]
+        if alone:
+            found.append(f"never asked, since what `if` names is not there or never holds: {_listed(alone)}")
         return [*found, f"there is no such source: {_listed(lost)}"] if lost else found
 
 

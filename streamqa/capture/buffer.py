@@ -140,6 +140,12 @@ class FrameBuffer:
             self._lanes[source].finished = True
             self._changed.notify_all()
 
+    def is_drained(self, source: str) -> bool:
+        """Whether nothing of `source` is unread, and nothing will come; true also where it is not there."""
+        with self._changed:
+            lane = self._lanes.get(source)
+            return lane is None or (lane.finished and not lane.frames)
+
     def remove(self, source: str) -> None:
         """Forget `source`; what is unread is dropped, and counted. Nothing happens where it is not there."""
         with self._changed:

@@ -64,12 +64,12 @@ def refuse_unanswerable(model: VisionModel, questions: Sequence[Question]) -> No
             that names each with its reason.
     """
     if questions:
-        refuse_refused(model.info.label, questions, model.answer([would_answer(questions)]))
+        refuse_refused(model.info.label, questions, model.answer([would_answer(questions, model.info.name)]))
 
 
-def would_answer(questions: Sequence[Question]) -> Request:
-    """What asks a model, without a picture, whether it could answer `questions`."""
-    return Request(None, tuple(prompt_for(question) for question in questions), check_only=True)
+def would_answer(questions: Sequence[Question], model: str) -> Request:
+    """What asks a model of that name, without a picture, whether it could answer `questions`."""
+    return Request(None, tuple(prompt_for(question, model) for question in questions), check_only=True)
 
 
 def refuse_refused(model: str, questions: Sequence[Question], said: Sequence[Sequence[Generation]]) -> None:

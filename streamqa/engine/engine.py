@@ -25,6 +25,7 @@ from streamqa.engine.inbox import Inbox, Single
 from streamqa.engine.schedule import Schedule
 from streamqa.engine.tracks import Job, Stamps, Tracks
 from streamqa.engine.views import work_of
+from streamqa.engine.window import BETWEEN
 from streamqa.metrics import Metrics
 from streamqa.model.base import VisionModel
 from streamqa.records import Answer
@@ -109,7 +110,7 @@ class Engine:
         settings: EngineSettings = DEFAULT_SETTINGS,
     ) -> None:
         self.schedule = Schedule(questions)
-        self._tracks = Tracks(questions, metrics, settings.seed, settings.keep_evidence)
+        self._tracks = Tracks(questions, metrics, settings.seed, settings.keep_evidence, model.info.name)
         self._model = model
         self._emit = emit
         self._metrics = metrics
@@ -161,6 +162,10 @@ class Engine:
         """Free what is remembered of a source that was removed. For the same thread."""
         self._tracks.forget(source)
 
+    def is_busy_with(self, source: str) -> bool:
+        """Whether frames of `source` are in the model. For the same thread."""
+        return self._inside[source] > 0
+
     def step(self, frames: Sequence[Frame]) -> list[Answer]:
         """Every answer due on `frames`, in their order; none where nothing is due.
 
@@ -180,7 +185,7 @@ class Engine:
         gated: set[str] = set()
         for frame, priority, live in offers:
             due = self.schedule.peek(frame)
-            if not live and any(question.gate for question in due):
+            if not live and (any(question.gate for question in due) or self.schedule.follows(frame.source)):
                 # What is reused must not depend on which frames happened to be there: a replay would differ.
                 if frame.source in gated or self._inside[frame.source]:
                     return
@@ -232,6 +237,9 @@ class Engine:
             if job.frame.wall and waited_ns > min(p.due.question.every_ns for p in job.plans):
                 self._metrics.deadlines_missed.labels(job.frame.source).inc()
             answers += self._tracks.read(job, [next(said) for _ in job.asked], stamps)
+        for answer in answers:
+            if answer.decision.reason != BETWEEN:  # then what was decided last still stands
+                self.schedule.decided(answer.question, answer.source, answer.decision.value, answer.t_ns)
         return answers
 
     def _learn(self, batch: _Batch, landing: _Landing) -> None:

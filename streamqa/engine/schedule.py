@@ -9,20 +9,23 @@ for each (question, source), after every frame: answers + skipped + inactive = t
 Questions may change between frames. One that is added, or changed, begins a new account, in which the ticks before
 its first frame are `inactive`; so are those between a frame and a pause or the end of one, whose time no frame tells.
 
+A question may be asked only while the decision of another one holds (`only_if`). What holds is told by `decided`,
+and counts from the next frame on; the ticks that pass while it does not are `inactive`.
+
 Hours are wall time. A tick's is the frame's `wall` less the stream time between the two; the newest tick is
 answered wherever the frame itself lies in the hours. A recording has no wall time, and its questions no hours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TypeAlias
 
 from streamqa.hours import Hours
-from streamqa.types import Due, Frame, Question
+from streamqa.types import Due, Frame, Question, Value
 
 _Span: TypeAlias = tuple[int, int]  # of stream time, ns, the end excluded
 _US = timedelta(microseconds=1)
@@ -64,6 +67,22 @@ class Schedule:
         self._asked: dict[str, tuple[Question, ...]] = {}  # source -> its questions
         self._accounts: dict[tuple[str, str], _Account] = {}  # (question id, source)
         self._sources: set[str] = set()  # of which there was a frame
+        # (follower id, source) -> stream time of the frame by which what it waits for was known to hold
+        self._holding: dict[tuple[str, str], int] = {}
+
+    def decided(self, question_id: str, source: str, value: Value, t_ns: int) -> None:
+        """What was decided on the frame of `t_ns`, for the questions that follow it; None: nothing is known."""
+        for follower in self._of(source):
+            if follower.only_if is None or follower.only_if.question != question_id:
+                continue
+            if not follower.only_if.condition.holds(value):
+                self._holding.pop((follower.id, source), None)
+            else:
+                self._holding.setdefault((follower.id, source), t_ns)
+
+    def follows(self, source: str) -> bool:
+        """Whether what is asked of a frame of `source` depends on the answers to those before it."""
+        return any(question.only_if is not None for question in self._of(source))
 
     def replace(self, questions: Sequence[Question]) -> None:
         """Ask these from the next frame on; those that are the same go on with their accounts."""
@@ -72,6 +91,7 @@ class Schedule:
         after = {question.id: question for question in questions}
         for key in [key for key in self._accounts if key[0] not in after]:
             del self._accounts[key]
+        self._holding = {key: t_ns for key, t_ns in self._holding.items() if _still(key[0], before, after)}
         for question in questions:
             old = before.get(question.id)
             if old == question:
@@ -96,9 +116,12 @@ class Schedule:
             tick = frame.t_ns // question.every_ns
             if tick < account.passed:
                 continue
-            is_due = _is_active(question, frame)
+            is_due = self._is_asked(question, frame)
             until = tick if is_due else tick + 1
-            account.pass_on(until, _active_ticks(question, frame, account.passed, until))
+            active = _active_ticks(
+                question, frame, account.passed, until, self._since(question, frame.source)
+            )
+            account.pass_on(until, active)
             if is_due:
                 found.append(account.answer(question))
         return tuple(found)
@@ -109,7 +132,7 @@ class Schedule:
             question
             for question in self._of(frame.source)
             if frame.t_ns // question.every_ns >= self.passed(question.id, frame.source)
-            and _is_active(question, frame)
+            and self._is_asked(question, frame)
         )
 
     def passed(self, question_id: str, source: str) -> int:
@@ -124,6 +147,14 @@ class Schedule:
         """How many of these were not to be answered; each other one has an answer of its own."""
         return self._account(question_id, source).inactive
 
+    def _is_asked(self, question: Question, frame: Frame) -> bool:
+        since_ns = self._since(question, frame.source)
+        return since_ns is not None and frame.t_ns > since_ns and _is_active(question, frame)
+
+    def _since(self, question: Question, source: str) -> int | None:
+        """Stream time after which it is to be asked, as far as other questions go; None: it is not."""
+        return -1 if question.only_if is None else self._holding.get((question.id, source))
+
     def _account(self, question_id: str, source: str) -> _Account:
         return self._accounts.setdefault((question_id, source), _Account())
 
@@ -132,6 +163,15 @@ class Schedule:
         if source not in self._asked:
             self._asked[source] = tuple(q for q in self._questions if q.asks(source))
         return self._asked[source]
+
+
+def _still(follower: str, before: Mapping[str, Question], after: Mapping[str, Question]) -> bool:
+    """Whether what a follower waits for is asked as it was."""
+    new = after.get(follower)
+    if new is None or new.only_if is None or new != before.get(follower):
+        return False
+    first = after.get(new.only_if.question)
+    return first is not None and first == before.get(first.id)
 
 
 def _is_active(question: Question, frame: Frame) -> bool:
@@ -146,17 +186,22 @@ def _within(hours: Hours, at: datetime) -> bool:
     return hours.active(at)
 
 
-def _active_ticks(question: Question, frame: Frame, first: int, until: int) -> int:
+def _active_ticks(question: Question, frame: Frame, first: int, until: int, since_ns: int | None) -> int:
     """How many of the ticks from `first` to before `until`, none after `frame`, were to be answered.
+
+    Those up to `since_ns` were not, and without one none was.
 
     By arithmetic over stretches: a year's outage is as quick as a second's, but for a step for each of its days.
     """
-    if first >= until or question.is_paused:
+    if first >= until or question.is_paused or since_ns is None:
         return 0
     every = question.every_ns
-    spans: Iterable[_Span] = [(first * every, until * every)]
+    begin = max(first * every, since_ns + 1)
+    if begin >= until * every:
+        return 0
+    spans: Iterable[_Span] = [(begin, until * every)]
     if question.when is not None and frame.wall is not None:
-        spans = _hours(question.when, frame.wall, frame.t_ns, first * every)
+        spans = _hours(question.when, frame.wall, frame.t_ns, begin)
     # Tick k lies in [begin, end) where ceil(begin / every) <= k < ceil(end / every).
     bounds = ((-(-begin // every), -(-end // every)) for begin, end in _without(spans, frame.pauses))
     return sum(max(0, min(end, until) - max(begin, first)) for begin, end in bounds)

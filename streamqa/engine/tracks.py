@@ -6,18 +6,32 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from streamqa.answers import prompt_for, read_answer
 from streamqa.engine import gate
 from streamqa.engine.batching import Work
 from streamqa.engine.evidence import is_worth_keeping
 from streamqa.engine.gate import Seen
+from streamqa.engine.storyboard import Storyboard
 from streamqa.engine.views import View, Views
-from streamqa.engine.window import Window
+from streamqa.engine.window import BETWEEN, Window, said
 from streamqa.metrics import Metrics
+from streamqa.overlay import draw
 from streamqa.records import Answer
-from streamqa.types import Due, Frame, Generation, Prompt, Question, Reading, Request, State, Value, Zone
+from streamqa.types import (
+    Decision,
+    Due,
+    Frame,
+    Generation,
+    Prompt,
+    Question,
+    Reading,
+    Request,
+    State,
+    Value,
+    Zone,
+)
 
 if TYPE_CHECKING:
     from streamqa.types import Image
@@ -46,7 +60,14 @@ class _Track:
     seen: Seen | None = None  # the last real answer, where it may be reused
     asked: int = 0  # times that it is in the model now
     kept_ns: int | None = None  # stream time of the last picture that was kept as evidence
+    board: Storyboard | None = None  # the window's pictures, where they are looked at together
+    decided: Value = None  # what was decided last
     is_over: bool = False  # the question was removed or changed: what is still in the model has no reader
+
+
+_Part: TypeAlias = tuple[
+    Zone | None, str
+]  # what is looked at: a zone, or "" and the id of a storyboard's question
 
 
 class Plan(NamedTuple):
@@ -56,6 +77,13 @@ class Plan(NamedTuple):
     track: _Track
     prompt: Prompt | None = None  # what the model is asked; None: `seen` is reused, or the frame is too old
     seen: Seen | None = None  # the answer that is reused, or that an audit is held against
+    board: Image | None = None  # the storyboard that the model sees in the place of the frame
+
+    @property
+    def part(self) -> _Part:
+        """What the model looks at for it; questions with the same part share a picture."""
+        question = self.due.question
+        return question.zone, "" if self.board is None else question.id
 
     @property
     def is_stale(self) -> bool:
@@ -69,11 +97,11 @@ class Job(NamedTuple):
     frame: Frame
     plans: tuple[Plan, ...]
     views: Mapping[Zone | None, View]  # of the questions that are due
-    asked: Mapping[Zone | None, Request]  # what the model is asked, in the order in which it answers
+    asked: Mapping[_Part, Request]  # what the model is asked, in the order in which it answers
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """One for each zone of which something is asked."""
+        """One for each zone of which something is asked, and for each storyboard."""
         return tuple(self.asked.values())
 
 
@@ -90,11 +118,17 @@ class Tracks:
     """Plans and reads. Whoever plans jobs reads them in the same order: a window's time never goes back."""
 
     def __init__(
-        self, questions: Sequence[Question], metrics: Metrics, seed: int, keep_evidence: bool = False
+        self,
+        questions: Sequence[Question],
+        metrics: Metrics,
+        seed: int,
+        keep_evidence: bool = False,
+        model: str = "",
     ) -> None:
-        """`keep_evidence`: answers carry their picture where it is worth keeping."""
+        """`keep_evidence`: answers carry their picture where it is worth keeping; `model`: its name."""
+        self._model = model
         self._questions = {question.id: question for question in questions}
-        self._prompts = {question.id: prompt_for(question) for question in questions}
+        self._prompts = {question.id: prompt_for(question, model) for question in questions}
         self._tracks: dict[tuple[str, str], _Track] = {}  # (question id, source)
         self._views = Views()
         self._metrics = metrics
@@ -104,7 +138,7 @@ class Tracks:
     def replace(self, questions: Sequence[Question]) -> None:
         """Plan these from now on. Of what is gone or changed nothing is read any more; a pause is no change."""
         before, self._questions = self._questions, {question.id: question for question in questions}
-        self._prompts = {question.id: prompt_for(question) for question in questions}
+        self._prompts = {question.id: prompt_for(question, self._model) for question in questions}
         for (name, source), track in list(self._tracks.items()):
             old, new = before.get(name), self._questions.get(name)
             if old is None or new is None or replace(old, is_paused=new.is_paused) != new:
@@ -125,11 +159,17 @@ class Tracks:
         """What to ask about `frame`, for which `due` is not empty, at `now_ns` on the monotonic clock."""
         views = {d.question.zone: self._views.of(frame, d.question.zone) for d in due}
         plans = tuple(self._plan(frame, d, views[d.question.zone], now_ns) for d in due)
-        prompts: dict[Zone | None, list[Prompt]] = {}
+        prompts: dict[_Part, list[Prompt]] = {}
+        shown: dict[_Part, Image] = {}
         for plan in plans:
             if plan.prompt is not None:
-                prompts.setdefault(plan.due.question.zone, []).append(plan.prompt)
-        asked = {z: Request(views[z].image, tuple(these), frame.detail) for z, these in prompts.items()}
+                prompts.setdefault(plan.part, []).append(plan.prompt)
+                shown[plan.part] = views[plan.due.question.zone].image if plan.board is None else plan.board
+        # A storyboard is made of scaled pictures already.
+        asked = {
+            part: Request(shown[part], tuple(these), "full" if part[1] else frame.detail)
+            for part, these in prompts.items()
+        }
         return Job(frame, plans, views, asked)
 
     def read(self, job: Job, said: Sequence[Sequence[Generation]], stamps: Stamps) -> list[Answer]:
@@ -137,10 +177,10 @@ class Tracks:
 
         `said` holds, for each of the job's requests, a generation for each of its prompts.
         """
-        generations = {zone: iter(these) for zone, these in zip(job.asked, said, strict=True)}
+        generations = {part: iter(these) for part, these in zip(job.asked, said, strict=True)}
         answers = []
         for plan in job.plans:
-            generation = None if plan.prompt is None else next(generations[plan.due.question.zone])
+            generation = None if plan.prompt is None else next(generations[plan.part])
             if not plan.track.is_over:
                 answers.append(self._read(job, plan, generation, stamps))
         return answers
@@ -159,7 +199,11 @@ class Tracks:
         track.asked += 1
         prompt = self._prompts[question.id]
         draft = "" if prompt.options else track.said
-        return Plan(due, track, replace(prompt, draft=draft) if draft else prompt, seen)
+        board = None
+        if track.board is not None:
+            track.board.add(frame.t_ns, view.image)
+            board = track.board.picture()
+        return Plan(due, track, replace(prompt, draft=draft) if draft else prompt, seen, board)
 
     def _read(self, job: Job, plan: Plan, generation: Generation | None, stamps: Stamps) -> Answer:
         if generation is not None:
@@ -198,11 +242,10 @@ class Tracks:
         frame, due, track = job.frame, plan.due, plan.track
         question = due.question
         decision = track.window.add(frame.t_ns, reading)
-        now = (decision.value, decision.state)
-        changed, track.previous = now != track.previous, now
-        self._metrics.answers.labels(frame.source, question.id, decision.state).inc()
-        self._metrics.ticks_skipped.labels(frame.source, question.id).inc(due.skipped)
-        self._metrics.ticks_inactive.labels(frame.source, question.id).inc(due.inactive)
+        changed, flipped = _has_changed(track, decision), _has_flipped(track, decision)
+        took_ns = stamps.answered_ns - frame.received_ns
+        self._count(frame.source, due, decision.state, flipped, took_ns / 1e9)
+        picture, view = self._pictures(job, plan, changed, decision.value)
         return Answer(
             source=frame.source,
             question=question.id,
@@ -219,22 +262,58 @@ class Tracks:
             changed=changed,
             queue_ms=(stamps.asked_ns - frame.received_ns) / 1e6,
             model_ms=(stamps.answered_ns - stamps.asked_ns) / 1e6,
-            total_ms=(stamps.answered_ns - frame.received_ns) / 1e6,
+            total_ms=took_ns / 1e6,
             model=stamps.model,
             ask=question.ask,
             captured_ns=frame.received_ns - frame.delay_ns if frame.is_live else None,
-            picture=self._evidence(job.views[question.zone], track, frame.t_ns, changed),
+            picture=picture,
+            view=view,
         )
 
-    def _evidence(self, view: View, track: _Track, t_ns: int, changed: bool) -> Image | None:
-        if not (self._keep_evidence and is_worth_keeping(changed, t_ns, track.kept_ns)):
-            return None
-        track.kept_ns = t_ns
-        return view.image
+    def _count(self, source: str, due: Due, state: State, flipped: bool, took_s: float) -> None:
+        question = due.question.id
+        self._metrics.answers.labels(source, question, state).inc()
+        self._metrics.ticks_skipped.labels(source, question).inc(due.skipped)
+        self._metrics.ticks_inactive.labels(source, question).inc(due.inactive)
+        self._metrics.answer_flips.labels(source, question).inc(flipped)
+        self._metrics.answer_seconds.labels(question).observe(took_s)
+
+    def _pictures(
+        self, job: Job, plan: Plan, changed: bool, value: Value
+    ) -> tuple[Image | None, Image | None]:
+        """What the model saw, if it is worth keeping as evidence, and if alerts may choose it."""
+        question, track, frame = plan.due.question, plan.track, job.frame
+        is_worth = self._keep_evidence and is_worth_keeping(changed, frame.t_ns, track.kept_ns)
+        if not is_worth and not (self._keep_evidence and question.alerts):
+            return None, None
+        # Places lie in the whole frame, also where a part of it was looked at.
+        shown = frame.image if question.kind in ("points", "boxes") else job.views[question.zone].image
+        view = draw(shown if plan.board is None else plan.board, value)
+        if is_worth:
+            track.kept_ns = frame.t_ns
+        return view if is_worth else None, view if question.alerts else None
 
     def _track(self, question: Question, source: str) -> _Track:
         key = (question.id, source)
         if key not in self._tracks:
             chance = random.Random(f"{self._seed} {question.id} {source}")
-            self._tracks[key] = _Track(Window(question), chance)
+            board = Storyboard(question.window_ns) if question.look == "storyboard" else None
+            self._tracks[key] = _Track(Window(question), chance, board=board)
         return self._tracks[key]
+
+
+def _has_changed(track: _Track, decision: Decision) -> bool:
+    """Whether it says something else than the one before it; between the thresholds the one before still stands."""
+    if decision.reason == BETWEEN and track.previous is not None:
+        return False
+    now = (said(decision.value), decision.state)
+    changed, track.previous = now != track.previous, now
+    return changed
+
+
+def _has_flipped(track: _Track, decision: Decision) -> bool:
+    """Whether another value is decided than the last one that was."""
+    if decision.value is None:
+        return False
+    before, track.decided = track.decided, decision.value
+    return before is not None and said(before) != said(decision.value)

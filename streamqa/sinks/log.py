@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from streamqa.errors import ConfigError
-from streamqa.payload import record_payload
+from streamqa.payload import read_alert, record_payload
 from streamqa.records import Alert, Answer, Record, SourceStatus
 from streamqa.sinks.base import Logged
 from streamqa.sinks.evidence import EvidenceStore
 from streamqa.sinks.query import EVERYTHING, Query
-from streamqa.sinks.reading import Page, Readers, newest, oldest
+from streamqa.sinks.reading import Page, Readers, newest, newest_alerts, oldest
 from streamqa.sinks.retention import ALL, Keeping, delete_some, tidy, used_bytes
 from streamqa.sinks.schema import prepare
 
@@ -35,6 +35,7 @@ if sys.platform != "win32":
 _log = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S = 5.0
+_MOST_ALERTS = 10_000
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _INSERT = (
@@ -144,6 +145,16 @@ class AnswerLog:
         statement, arguments = query.select(0, limit, newest_first=True)
         with self._readers.reading() as connection:
             return [Logged(seq, json.loads(text)) for seq, text in connection.execute(statement, arguments)]
+
+    def alerts(self) -> list[Alert]:
+        """The newest record of each of the newest alerts, the newest first; of more than 10,000 records it stops."""
+        with self._readers.reading() as connection:
+            texts = newest_alerts(connection, _MOST_ALERTS)
+        known: dict[str, Alert] = {}
+        for text in texts:
+            alert = read_alert(json.loads(text))
+            known.setdefault(alert.alert_id, alert)
+        return list(known.values())
 
     def evidence(self, seq: int) -> Path | None:
         """The picture that a record is about, a JPEG; None: there is none, or it is no longer kept."""

@@ -106,3 +106,11 @@ def newest(connection: sqlite3.Connection) -> int:
     """The newest number that was given out, also if its record is no longer there; 0 before the first."""
     (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
     return int(last)
+
+
+def newest_alerts(connection: sqlite3.Connection, limit: int) -> list[str]:
+    """The newest `limit` records of alerts, the newest first, as JSON texts."""
+    found = connection.execute(
+        "SELECT payload FROM records WHERE type = 'alert' ORDER BY seq DESC LIMIT ?", (limit,)
+    )
+    return [text for (text,) in found]

@@ -40,6 +40,8 @@ MIGRATIONS: tuple[str, ...] = (
         INSERT INTO word_index (word_index, rowid, words) VALUES ('delete', old.seq, old.words);
     END;
     """,
+    # Which alerts are open is asked at each start, and alerts are few among records.
+    "CREATE INDEX alert_records ON records (seq) WHERE type = 'alert';",
 )
 VERSION = len(MIGRATIONS)  # of the schema, in PRAGMA user_version
 
