@@ -26,6 +26,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
 from streamqa.client_messages import (
+    Alert,
     Answer,
     Change,
     Error,
@@ -42,6 +43,7 @@ from streamqa.client_messages import (
 from streamqa.errors import ConfigError, ProtocolError
 
 __all__ = [
+    "Alert",
     "Answer",
     "Change",
     "Error",

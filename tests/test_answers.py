@@ -196,3 +196,35 @@ def test_any_text_of_a_model_can_be_stored(text: str) -> None:
     clean.encode("utf-8")
     assert all(c >= " " or c in "\n\t" for c in clean)
     assert clean_text(clean) == clean
+
+
+def test_a_family_of_models_is_told_what_it_needs_and_others_nothing() -> None:
+    told = {
+        kind: prompt_for(question(kind), "moondream2").text for kind in ("yes_no", "choice", "number", "text")
+    }
+    assert told == {
+        "yes_no": "What is it?\nAnswer yes or no.",
+        "choice": "What is it?\nChoose one of: red, dark blue, green.",
+        "number": "What is it?\nAnswer with one number.",
+        "text": "What is it?",
+    }
+    for kind in ("points", "boxes", "caption"):
+        assert prompt_for(question(kind), "moondream2") == prompt_for(question(kind))
+    assert prompt_for(question("choice"), "tiny").text == "What is it?"
+    assert prompt_for(question("choice", choices=("{0}", "%s")), "moondream2").text.endswith("{0}, %s.")
+
+
+def test_a_storyboard_is_introduced() -> None:
+    asked = question("text", look="storyboard", window_ns=3 * NS_PER_S)
+    assert prompt_for(asked).text == "What is it?"
+    assert prompt_for(asked, "moondream2").text.endswith("taken. What is it?")
+
+
+def test_max_words_bounds_what_is_generated_and_what_is_told() -> None:
+    asked = question("text", max_words=3)
+    prompt = prompt_for(asked, "moondream2")
+    assert (prompt.text, prompt.max_tokens) == ("What is it?\nAnswer in at most 3 words.", 12)
+    assert prompt_for(question("text", max_words=50)).max_tokens == 64
+    assert prompt_for(question("caption", max_words=9)).length == "short"
+    assert read_answer(asked, said("a red  car at night")).value == "a red car…"
+    assert read_answer(asked, said("a red car")).value == "a red car"

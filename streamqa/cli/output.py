@@ -96,6 +96,22 @@ def _answer(payload: dict[str, Any]) -> str:
     return f"{len(value)} found" if isinstance(value, list) else printable(str(value))
 
 
+def alert_words(payload: dict[str, Any]) -> str:
+    """An alert's record in one line for people."""
+    what = {"begin": "ALERT", "update": "alert goes on", "end": "alert over"}[payload["phase"]]
+    value = payload["value"]
+    found = f"{len(value)} found" if isinstance(value, list) else str(value)
+    said = {True: "yes", False: "no"}[value] if isinstance(value, bool) else found
+    sure = payload["peak_confidence"]
+    words = [
+        f"{what} ({payload['severity']}): {payload['rule']} at {payload['source']}: {said}",
+        "" if sure is None else f"{sure:.0%} sure",
+        f"for {payload['duration_s']:.0f} s" if payload["duration_s"] >= 1 else "",
+        f"blind, {payload['reason']}" if payload["blind"] else payload["reason"] or "",
+    ]
+    return ", ".join(filter(None, words))
+
+
 class AnswerPrinter:
     """A sink that prints answers; without `every` only those whose value or state changed."""
 
@@ -135,11 +151,13 @@ class StatusPrinter:
         self._out, self._states = out, states
 
     def write(self, records: Sequence[Logged]) -> None:
-        """Print the source states (of `states`, where given) and the errors among `records`."""
+        """Print the source states (of `states`, where given), the alerts and the errors among `records`."""
         for record in records:
             payload = record.payload
             if payload["type"] == "error":
                 self._print(f"streamqa: {payload['message']}")
+            elif payload["type"] == "alert":
+                self._print(f"streamqa: {alert_words(payload)}")
             elif payload["type"] == "source" and (self._states is None or payload["state"] in self._states):
                 reason = f": {payload['reason']}" if payload["reason"] else ""
                 self._print(f"{payload['source']} is {payload['state']}{reason}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamqa.cli.output import Format, default_format, printable, writer_for
+from streamqa.cli.output import Format, alert_words, default_format, printable, writer_for
 from streamqa.durations import parse_duration
 from streamqa.errors import ConfigError
 from streamqa.types import NS_PER_S
@@ -110,9 +110,11 @@ def _token(path: Path | None) -> str | None:
 
 def told(message: Message) -> str | None:
     """A message that is no answer, in one line for people; None: nothing to say."""
-    from streamqa.client import Change, Error, Gap, Source
+    from streamqa.client import Alert, Change, Error, Gap, Source
 
     match message:
+        case Alert():
+            return alert_words(message.raw)
         case Source():
             return f"{message.source} is {message.state}: {message.reason or 'no reason given'}"
         case Change():

@@ -183,7 +183,7 @@ class RuleState:
             return
         sure = decision.confidence
         peak = max((c for c in (open_.peak_confidence, sure) if c is not None), default=None)
-        news = replace(open_, value=decision.value, confidence=sure, peak_confidence=peak)
+        news = replace(open_, value=decision.value, confidence=sure, peak_confidence=peak, t_ns=t_ns)
         rises = (sure or 0.0) >= self._told_peak + PEAK_STEP
         if not (open_.is_blind or rises or said(decision.value) != said(open_.value)):
             self.open = news  # to be told with the next step

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamqa.capture.sources import SourceInfo
+from streamqa.conditions import AlertRule, Severity
 from streamqa.server.protocol import PROTOCOL_VERSION
 from streamqa.server.record_messages import Part, Wall
-from streamqa.types import NS_PER_S, Decide, Kind, ModelInfo, Question, SourceState, Task, iso_ms
+from streamqa.types import NS_PER_S, Decide, Kind, Look, ModelInfo, Question, SourceState, Task, iso_ms
 
 
 class _Outgoing(BaseModel):
@@ -35,6 +36,19 @@ class AboutSource(Part):
     since: Wall | None = Field(description="of its state; null: it has not begun")
 
 
+class AboutAlert(Part):
+    """When answers to a question are an alert."""
+
+    name: str
+    when: str = Field(description="the condition")
+    above: float | None = Field(description="the decision's least confidence; null: any")
+    for_s: float = Field(ge=0, description="it has to hold for so long")
+    k_of_n: list[int] = Field(description="of the last n decisions at least k meet it")
+    cooldown_s: float = Field(ge=0)
+    severity: Severity
+    hours: str | None = Field(description="in which alerts begin; null: always")
+
+
 class AboutQuestion(Part):
     """A standing question."""
 
@@ -51,6 +65,12 @@ class AboutQuestion(Part):
     )
     when: str | None = Field(description="active hours; null: always")
     max_age_s: float = Field(gt=0)
+    above: float | None
+    below: float | None
+    for_s: float = Field(ge=0, description="a value has to be decided for so long before it counts")
+    only_if: str | None = Field(description="asked only while that holds; null: always")
+    look: Look
+    alerts: list[AboutAlert]
     paused: bool
 
 
@@ -181,5 +201,24 @@ def _question(question: Question) -> dict[str, Any]:
         "zone": None if question.zone is None else [[corner.x, corner.y] for corner in question.zone.corners],
         "when": None if question.when is None else str(question.when),
         "max_age_s": question.age_limit_ns / NS_PER_S,
+        "above": question.above,
+        "below": question.below,
+        "for_s": question.hold_ns / NS_PER_S,
+        "only_if": None if question.only_if is None else str(question.only_if),
+        "look": question.look,
+        "alerts": [_alert(rule) for rule in question.alerts],
         "paused": question.is_paused,
+    }
+
+
+def _alert(rule: AlertRule) -> dict[str, Any]:
+    return {
+        "name": rule.name,
+        "when": str(rule.when),
+        "above": rule.above,
+        "for_s": rule.hold_ns / NS_PER_S,
+        "k_of_n": list(rule.k_of_n),
+        "cooldown_s": rule.cooldown_ns / NS_PER_S,
+        "severity": rule.severity,
+        "hours": None if rule.hours is None else str(rule.hours),
     }

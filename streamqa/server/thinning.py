@@ -32,14 +32,19 @@ class Thinner:
         if payload["type"] != "answer":
             return True
         key, t_s = (payload["question"], payload["source"]), payload["t_s"]
-        said = (payload["state"], payload["value"])
+        value = payload["value"]
+        said = (
+            payload["state"],
+            len(value) if isinstance(value, list) else value,
+        )  # places move all the time
         given = self._given.get(key)
         if given is not None:
             last_s, last = given
             # Stream time that goes back is a new run of the same source.
             if last_s <= t_s < last_s + self._min_interval_s - _ROUNDING_S:
                 return False
-            if self._changed_only and said == last:
+            # Between the thresholds what was decided last still stands.
+            if self._changed_only and (said == last or payload.get("reason") == "between"):
                 return False
         self._given[key] = t_s, said
         self._given.move_to_end(key)

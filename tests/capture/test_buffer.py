@@ -277,3 +277,15 @@ def test_a_buffer_that_stays_is_exhausted_only_when_it_is_closed() -> None:
     assert time.monotonic() - begin >= 0.2, "it would spin"
     buffer.close()
     assert buffer.exhausted
+
+
+def test_a_source_is_drained_when_it_has_finished_and_all_is_taken() -> None:
+    buffer = FrameBuffer(Metrics(), stays=True)
+    buffer.add("a", live=False)
+    buffer.put(frame("a", 0))
+    assert not buffer.is_drained("a")
+    buffer.finish("a")
+    assert not buffer.is_drained("a")
+    buffer.take(up_to(1), 0)
+    assert buffer.is_drained("a")
+    assert buffer.is_drained("never there")

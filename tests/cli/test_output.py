@@ -126,6 +126,32 @@ def test_what_befalls_the_line_itself_is_always_told() -> None:
     assert out.getvalue() == "streamqa: the model's process died�[2J\n"
 
 
+ALERT = {
+    "type": "alert", "phase": "update", "severity": "critical", "rule": "cars", "source": "gate", "value": 4,
+    "peak_confidence": None, "duration_s": 0.2, "blind": True, "reason": "stalled: no frame for 5 s",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "alert goes on (critical): cars at gate: 4, blind, stalled: no frame for 5 s"),
+        (
+            {"phase": "end", "blind": False, "reason": "source ended", "value": [{}, {}]},
+            "alert over (critical): cars at gate: 2 found, source ended",
+        ),
+        (
+            {"phase": "begin", "blind": False, "reason": None, "value": "\x1b[2J"},
+            "ALERT (critical): cars at gate: �[2J",
+        ),
+    ],
+)
+def test_alerts_are_told_in_a_line(changes: dict[str, Any], line: str) -> None:
+    out = io.StringIO()
+    StatusPrinter(out, frozenset()).write([Logged(1, ALERT | changes)])
+    assert out.getvalue() == f"streamqa: {line}\n"
+
+
 def test_programs_get_json_lines() -> None:
     assert default_format(io.StringIO()) is Format.jsonl
 

@@ -54,6 +54,14 @@ def test_watch_prints_the_answers_from_a_number_on_and_ends_on_ctrl_c(tmp_path: 
         {"type": "gap", "seq": 4, "from": None, "to": None, "count": 7, "reason": "log_full", "at": AT},
         "7 records were not kept: log_full",
     ),
+    (
+        {"type": "alert", "seq": 4, "alert_id": "9", "phase": "begin", "rule": "person", "source": "gate",
+         "question": "person", "kind": "yes_no", "severity": "warning", "when": "yes", "value": True,
+         "confidence": 0.9, "peak_confidence": 0.97, "blind": False, "reason": None, "began_t_s": 1.0,
+         "began_at": AT, "ended_t_s": None, "ended_at": None, "duration_s": 3.0, "t_s": 4.0, "at": AT,
+         "evidence": None},
+        "ALERT (warning): person at gate: yes, 97% sure, for 3 s",
+    ),
     ({"type": "news"}, None),
 ])  # fmt: skip
 def test_what_is_no_answer_is_told_in_a_line(message: dict[str, Any], line: str | None) -> None:

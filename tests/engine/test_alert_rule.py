@@ -188,7 +188,7 @@ def test_the_end_of_all_pictures_ends_it() -> None:
     one, feed = state(rule())
     list(map(one.decided, feed.answers("yyy")))
     (end,) = one.end("source removed", None, AT + timedelta(seconds=5))
-    assert (end.phase, end.reason, end.ended_ns) == ("end", "source removed", 0)
+    assert (end.phase, end.reason, end.ended_ns) == ("end", "source removed", 2 * NS_PER_S)
     assert one.end("source removed", None, AT) == []
 
 

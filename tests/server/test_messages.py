@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from streamqa.capture.source import SourceFacts
 from streamqa.capture.sources import SourceInfo
+from streamqa.conditions import AlertRule, parse_condition
 from streamqa.hours import parse_hours
 from streamqa.server.messages import Error, Gap, Heartbeat, Hello, Pong, about, wall
 from streamqa.types import ModelInfo, Point, Question, Zone
@@ -18,7 +19,8 @@ def test_every_message_that_is_sent() -> None:
     model = ModelInfo("tiny", "1", "cpu", "float32", frozenset({"query", "point"}), note="synthetic")
     zone = Zone((Point(0.5, 0), Point(1, 0), Point(1, 1)))
     question = Question("q", "Why?", "choice", 5 * 10**8, sources=("gate",), choices=("a", "b"),
-                        zone=zone, when=parse_hours("22:00-06:00 Europe/Rome"))  # fmt: skip
+                        zone=zone, when=parse_hours("22:00-06:00 Europe/Rome"), above=0.7,
+                        alerts=(AlertRule("q", parse_condition("a"), hold_ns=3 * 10**9),))  # fmt: skip
     gate = SourceInfo("gate", "scene:gate", True, "live", "", None, SourceFacts())
     hello = Hello(
         epoch="e",
@@ -34,7 +36,10 @@ def test_every_message_that_is_sent() -> None:
         "questions": [{"id": "q", "ask": "Why?", "kind": "choice", "every_s": 0.5, "window_s": 0.0,
                        "decide": "latest", "sources": ["gate"], "choices": ["a", "b"],
                        "zone": [[0.5, 0], [1, 0], [1, 1]], "when": "22:00-06:00 Europe/Rome",
-                       "max_age_s": 1.0, "paused": False}],
+                       "max_age_s": 1.0, "above": 0.7, "below": None, "for_s": 0.0, "only_if": None, "look": "frame",
+                       "alerts": [{"name": "q", "when": "a", "above": None, "for_s": 3.0, "k_of_n": [1, 1],
+                                   "cooldown_s": 0.0, "severity": "warning", "hours": None}],
+                       "paused": False}],
         "model": {"name": "tiny", "revision": "1", "device": "cpu", "dtype": "float32",
                   "tasks": ["point", "query"], "note": "synthetic"},
         "at": "2026-11-22T02:22:34.120Z",

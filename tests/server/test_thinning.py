@@ -53,6 +53,13 @@ def test_a_change_within_the_interval_is_told_by_the_first_answer_after_it() -> 
     assert passed(Thinner(True, 5.0), said) == [0, 5]
 
 
+def test_between_the_thresholds_and_places_that_move_are_no_change() -> None:
+    between = answer(6, None, state="unsure") | {"reason": "between"}
+    assert passed(Thinner(True, 5.0), [answer(0), between, answer(12), answer(18, False)]) == [0, 18]
+    places = [answer(6 * n, [{"x": n / 10, "y": 0.5}] * (1 + n // 2)) for n in range(4)]
+    assert passed(Thinner(True, 5.0), places) == [0, 12]
+
+
 def test_a_state_is_something_else_than_a_value() -> None:
     said = [answer(0, None, state="unsure"), answer(6, None, state="error"), answer(12, None, state="error")]
     assert passed(Thinner(True, 5.0), said) == [0, 6]

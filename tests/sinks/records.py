@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamqa.records import Answer, SourceStatus
+from streamqa.records import Alert, Answer, SourceStatus
 from streamqa.types import Decision, Reading
 
 AT = datetime(2026, 11, 22, 2, 22, 34, 120_000, tzinfo=UTC)
@@ -22,6 +22,18 @@ def answer(n: int = 0, *, text: str = "Yes", **fields: Any) -> Answer:
         "skipped": 0, "changed": True, "queue_ms": 1, "model_ms": 2, "total_ms": 3, "model": "fake@1",
     }  # fmt: skip
     return Answer(**(known | fields))
+
+
+def alert(n: int = 0, **fields: Any) -> Alert:
+    """The beginning of an alert, `n` seconds in."""
+    known: dict[str, Any] = {
+        "alert_id": f"a{n}", "rule": "person", "source": "gate", "question": "person", "kind": "yes_no",
+        "phase": "begin", "severity": "warning", "when": "yes", "value": True, "confidence": 0.9,
+        "peak_confidence": 0.9, "is_blind": False, "reason": "", "began_ns": n * 10**9,
+        "began_at": AT + timedelta(seconds=n), "ended_ns": None, "ended_at": None, "t_ns": n * 10**9,
+        "at": AT + timedelta(seconds=n), "duration_ns": 0,
+    }  # fmt: skip
+    return Alert(**(known | fields))
 
 
 def status(source: str = "gate") -> SourceStatus:

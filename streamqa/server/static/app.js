@@ -191,6 +191,15 @@ function error(record) {
   if (Number.isInteger(record.seq)) change(record, record.message, "trouble", "error");
 }
 
+const PHASES = { begin: "alert", update: "alert goes on", end: "alert over" };
+
+function alert(record) {
+  const said = valueText(record.value) ?? "no value";
+  const why = record.reason ? `, ${record.blind ? "blind, " : ""}${record.reason}` : "";
+  const about = { captured_at: record.began_at ? record.at : null, t_s: record.t_s, source: record.source };
+  change(about, `${textOf(record.question)}: ${said}${why}`, PHASES[record.phase], record.severity);
+}
+
 function gap(message) {
   const at = message.at ?? new Date().toISOString();
   change({ at }, message.reason.replaceAll("_", " "), gapText(message), "gap");
@@ -224,7 +233,7 @@ setInterval(() => {
 }, 200);
 
 find("changes").append(make("li", { class: "empty", text: "nothing yet" }));
-const handlers = { hello, answer, source, error, gap, change: changed };
+const handlers = { hello, answer, alert, source, error, gap, change: changed };
 listen((message) => {
   keeping(message);
   handlers[message.type]?.(message);
