@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from streamqa.capture.source import SourceSpec, make_source
 from streamqa.errors import StreamQAError
@@ -13,7 +13,15 @@ from streamqa.pipeline import Parts, Pipeline
 _LOOK_UP_S = 0.05
 
 
-def answer_all(parts: Parts, stop: threading.Event) -> dict[str, StreamQAError]:
+class Stop(Protocol):
+    """What says that nobody wants more, such as a `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+        ...
+
+
+def answer_all(parts: Parts, stop: Stop) -> dict[str, StreamQAError]:
     """Answer every question of `parts` on its sources until they end or `stop` is set.
 
     Recordings run one after the other, so that a thousand files need no thousand threads and their answers come

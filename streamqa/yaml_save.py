@@ -27,7 +27,7 @@ from streamqa.errors import ConfigError, StreamQAError
 from streamqa.question_settings import QuestionConfig
 from streamqa.replacing import replacing
 from streamqa.settings import SourceConfig
-from streamqa.standing import ChangesFile, Entry, Standing
+from streamqa.standing import ChangesFile, Entry, Standing, as_configured
 
 S = TypeVar("S", QuestionConfig, SourceConfig)
 
@@ -88,6 +88,28 @@ class ConfigurationFile:
         with self._changes.saving(standing, config), replacing(self._path, written.encode()):
             yield
         self._config = config
+
+
+def save_questions(path: Path, read: bytes, config: Config, questions: Mapping[str, QuestionConfig]) -> None:
+    """Write settings of questions into a configuration that still says what it said: `read`, loaded as `config`.
+
+    Raises:
+        ConfigError: the file is another one by now, or the change cannot be written into it.
+        StreamQAError: the file cannot be written.
+    """
+    standing = as_configured(config)
+    entries = {name: Entry(item) for name, item in questions.items()}
+    wanted = Standing({**standing.questions, **entries}, standing.sources)
+    text = read.decode("utf-8")
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    written = with_changes(text.replace("\r\n", "\n"), config, wanted, str(path)).replace("\n", line_end)
+    with replacing(path, written.encode()):
+        try:
+            now = path.read_bytes()
+        except OSError:
+            now = b""
+        if now != read:
+            raise ConfigError(f"{path} has been changed meanwhile, so nothing has been written; start again")
 
 
 def with_changes(

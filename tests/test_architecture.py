@@ -89,6 +89,9 @@ HOMES = {
     "starlette": ("streamqa.server",),
     "uvicorn": ("streamqa.server", "streamqa.bench.fanout_rivals"),
     "ruamel": ("streamqa.yaml_save",),
+    "httpx2": ("streamqa.sinks.webhook",),
+    "apprise": ("streamqa.sinks.notify",),
+    "aiomqtt": ("streamqa.sinks.mqtt_link",),
 }
 LAZY = {"cv2", "transformers"}  # and there only inside functions: cv2 needs libGL, transformers takes seconds
 NOT_FOR_HELP = ("torch", "cv2", "av", "transformers", "fastapi")

@@ -18,7 +18,7 @@ from streamqa.errors import ConfigError, StreamQAError
 from streamqa.question_settings import QuestionConfig
 from streamqa.settings import SourceConfig
 from streamqa.standing import ChangesFile, Entry, Standing, as_configured
-from streamqa.yaml_save import ConfigurationFile, with_changes
+from streamqa.yaml_save import ConfigurationFile, save_questions, with_changes
 
 ENVIRON = {"PASSWORD": "hunter2"}
 TEXT = """\
@@ -302,3 +302,36 @@ def test_after_an_exception_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").unlink()
     with pytest.raises(StreamQAError, match="cannot be read"), store.saving(with_question(before, "new")):
         pytest.fail("the block was entered")
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_settings_of_questions_are_written_where_they_stand(tmp_path: Path, line_end: str) -> None:
+    path = tmp_path / "c.yaml"
+    read = TEXT.replace("${PASSWORD}", "p").replace("\n", line_end).encode()
+    path.write_bytes(read)
+    path.chmod(0o640)
+    config = load_config(path)
+    person = {**config.questions["person"].given(), "above": 0.35, "window": "1.5s", "decide": "mean"}
+    save_questions(path, read, config, {"person": QuestionConfig.model_validate(person)})
+    after = path.read_bytes().decode()
+    assert lines(read.decode(), after) == [
+        "-  person: {ask: 'Is there a person?', kind: yes_no, every: 500ms}  # often",
+        "+  person: {ask: 'Is there a person?', kind: yes_no, every: 500ms, window: 1.5s, decide: mean, above: 0.35}"
+        "  # often",
+    ]
+    assert after.count("\r\n") == read.count(b"\r\n")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("other", [TEXT + "# more\n", None])
+def test_a_configuration_that_was_edited_meanwhile_is_left_alone(tmp_path: Path, other: str | None) -> None:
+    path = tmp_path / "c.yaml"
+    read = TEXT.replace("${PASSWORD}", "p").encode()
+    path.write_bytes(read)
+    config = load_config(path)
+    path.unlink() if other is None else path.write_text(other)
+    item = QuestionConfig(ask="Other?")
+    with pytest.raises(ConfigError, match="changed meanwhile, so nothing has been written"):
+        save_questions(path, read, config, {"person": item})
+    assert (path.read_text() if path.exists() else None) == other
+    assert list(tmp_path.iterdir()) == ([path] if other else [])

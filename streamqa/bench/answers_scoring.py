@@ -89,7 +89,7 @@ def ways() -> dict[str, tuple[Prompt, ...]]:
 
 
 def measure(size: str, rounds: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Rows, JSON-ready: seconds of each round of each way of asking, of each model; thrice the rounds of the small one.
+    """Rows, JSON-ready: seconds of each round of each way of asking; the small model has thrice the rounds.
 
     Raises:
         StreamQAError: a model did not answer.

@@ -20,6 +20,7 @@ class Wanted:
     questions: Collection[str] | None = None
     changed_only: bool = False  # of answers, those that say something else than the one before
     phases: Collection[str] | None = None  # of alerts: begin, update, end
+    severities: Collection[str] | None = None  # of alerts: info, warning, critical
 
     def wants(self, payload: Mapping[str, Any]) -> bool:
         """Whether a record, as it is on the wire, is wanted."""
@@ -30,6 +31,7 @@ class Wanted:
             (self.sources, payload.get("source")),
             (self.questions, payload.get("question")),
             (self.phases, payload.get("phase")),
+            (self.severities, payload.get("severity")),
         ):
             if names is not None and name is not None and name not in names:
                 return False

@@ -10,7 +10,7 @@ from tests.cli.process import COMMAND, ENVIRONMENT, streamqa
 def test_help_names_every_command() -> None:
     result = streamqa("--help")
     assert result.returncode == 0
-    for command in ("demo", "run", "ask", "watch", "check", "sources", "models", "scene"):
+    for command in ("demo", "run", "ask", "watch", "check", "calibrate", "sources", "models", "scene"):
         assert f" {command} " in result.stdout
 
 

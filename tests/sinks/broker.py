@@ -37,10 +37,12 @@ class Mosquitto:
         """`lines`: more of its configuration."""
         self.port = free_port()
         self._settings = folder / "mosquitto.conf"
+        # Started as root, it would become somebody who cannot read the files of these tests.
         self._settings.write_text(
-            "\n".join([f"listener {self.port} 127.0.0.1", *(lines or ["allow_anonymous true"])])
+            "\n".join(["user root", f"listener {self.port} 127.0.0.1", *(lines or ["allow_anonymous true"])])
         )
         self._process: subprocess.Popen[str] | None = None
+        self._rest: threading.Thread | None = None
         self.start()
 
     @property
@@ -62,17 +64,21 @@ class Mosquitto:
             if line.rstrip().endswith("running"):
                 break
         else:
+            self.kill()
             raise AssertionError(f"mosquitto did not start: {''.join(said)}")
         # Nobody needs the rest, and a full pipe would stop it.
-        threading.Thread(target=self._process.stderr.read, daemon=True).start()
+        self._rest = threading.Thread(target=self._process.stderr.read, daemon=True)
+        self._rest.start()
 
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait(WAIT_S)
+            if self._rest is not None:
+                self._rest.join(WAIT_S)
             assert self._process.stderr is not None
             self._process.stderr.close()
-            self._process = None
+            self._process = self._rest = None
 
 
 class Ear:
@@ -117,7 +123,8 @@ class Ear:
         return [payload for name, payload, _ in list(self.heard) if name == topic]
 
     def json_of(self, topic: str) -> Any:
-        return json.loads(self.newest[topic])
+        """The newest payload of a topic; nothing in it where there is none."""
+        return json.loads(self.newest.get(topic) or "{}")
 
     def say(self, topic: str, payload: str, *, retain: bool = False) -> None:
         self._client.publish(topic, payload, 1, retain=retain).wait_for_publish(WAIT_S)

@@ -10,7 +10,7 @@ from streamqa.sinks.wanted import Wanted
 
 ANSWER = {"type": "answer", "source": "gate", "question": "person", "changed": False}
 CHANGED = {**ANSWER, "changed": True}
-ALERT = {"type": "alert", "source": "gate", "question": "person", "phase": "begin"}
+ALERT = {"type": "alert", "source": "gate", "question": "person", "phase": "begin", "severity": "info"}
 SOURCE = {"type": "source", "source": "gate", "state": "live"}
 FAULT = {"type": "error", "code": "model_worker"}
 ALL = [ANSWER, CHANGED, ALERT, SOURCE, FAULT]
@@ -27,6 +27,7 @@ ALL = [ANSWER, CHANGED, ALERT, SOURCE, FAULT]
         (Wanted(questions=["cars"]), [SOURCE, FAULT]),
         (Wanted(changed_only=True), [CHANGED, ALERT, SOURCE, FAULT]),
         (Wanted(phases=["end"]), [ANSWER, CHANGED, SOURCE, FAULT]),
+        (Wanted(severities=["critical"]), [ANSWER, CHANGED, SOURCE, FAULT]),
         (Wanted(types=["answer"], questions=["person"], changed_only=True), [CHANGED]),
     ],
 )
