@@ -89,5 +89,10 @@ def test_only_what_was_chosen_changes_in_the_settings_and_no_wording_is_lost() -
         "ask": "B?", "kind": "yes_no", "every": "500ms", "variants": ["A?", "C?"], "for": "1s",
         "above": 0.7, "window": "2.5s", "decide": "mean",
     }  # fmt: skip
+    windowed = QuestionConfig.model_validate(
+        {"ask": "A?", "kind": "yes_no", "window": "3s", "decide": "majority"}
+    )
+    alone = Setting("A?", 0, "majority", None, None)
+    assert settings(windowed, alone).given() == {**windowed.given(), "window": "0ms"}
     same = Setting("A?", 0, "latest", None, 0.1)
     assert settings(item, same) == item
