@@ -57,6 +57,10 @@ class Metrics:
         """Drop everything that was counted for a question that is gone."""
         self._forget("question", question)
 
+    def forget_sink(self, sink: str) -> None:
+        """Drop everything that was counted for an output that is gone."""
+        self._forget("sink", sink)
+
     def _add_capture(self) -> None:
         source = ["source"]
         self.pictures_read = self._counter("pictures_read", "Pictures that a source gave", source)

@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from streamqa.capture.sources import SourceInfo, planned
 from streamqa.control import LineControl
 from streamqa.errors import StreamQAError
+from streamqa.hooks import Hooks
 from streamqa.metrics import Metrics
+from streamqa.outlets import Outlets, What
 from streamqa.pipeline import Parts, Pipeline
 from streamqa.server.context import ServerContext
 from streamqa.server.listen import Door
@@ -73,17 +75,32 @@ class LoopSink:
             self._publish(records)
 
 
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """By what a running line is changed from outside, and what leads out of it; their owner closes them.
+
+    Records reach `outlets` where they are among the sinks of the line's parts.
+    """
+
+    control: LineControl | None = None
+    outlets: Outlets | None = None
+    hooks: Hooks | None = None
+
+
+NO_HANDLES = Handles()
+
+
 class Line:
     """What the server is told: while the model is loaded what is to be, and then what is. Thread-safe.
 
     `pipeline`: None while the model is loaded.
     """
 
-    def __init__(self, parts: Parts, control: LineControl | None) -> None:
+    def __init__(self, parts: Parts, handles: Handles) -> None:
         self.pipeline: Pipeline | None = None
         self._parts = parts
         self._planned = planned(parts.sources)
-        self._control = control
+        self._handles = handles
         self._made_s = time.monotonic()
 
     def load(self) -> Future[Pipeline]:
@@ -106,9 +123,14 @@ class Line:
 
     def start(self, pipeline: Pipeline) -> None:
         """From now on there are answers."""
-        if self._control is not None:
-            self._control.attach(pipeline, pipeline.record)
+        handles = self._handles
+        if handles.control is not None:
+            handles.control.attach(pipeline, pipeline.record)
         self.pipeline = pipeline
+        if handles.outlets is not None:
+            handles.outlets.attach(lambda: (self._sources(), self._questions()), self._pause)
+        if handles.hooks is not None:
+            handles.hooks.attach(pipeline.record)
         pipeline.start()
 
     @property
@@ -126,8 +148,10 @@ class Line:
             model=self._model,
             latest=self._latest,
             ready=self._trouble,
-            control=self._control,
+            control=self._handles.control,
             evidence=self._parts.log.evidence,
+            sinks=tuple if self._handles.outlets is None else self._handles.outlets.states,
+            webhooks=self._handles.hooks,
         )
 
     def _sources(self) -> tuple[SourceInfo, ...]:
@@ -142,6 +166,15 @@ class Line:
     def _latest(self, source: str) -> Image | None:
         return None if self.pipeline is None else self.pipeline.latest(source)
 
+    def _pause(self, what: What, name: str, paused: bool, by: str) -> None:
+        control = self._handles.control
+        if control is None:
+            raise StreamQAError("nothing can be paused here")
+        if what == "question":
+            (control.pause_question if paused else control.resume_question)(name, by)
+        else:
+            (control.pause_source if paused else control.resume_source)(name, by)
+
     def _trouble(self) -> list[str]:
         if self.pipeline is None:
             return [f"the model is being loaded, for {time.monotonic() - self._made_s:.0f} s by now"]
@@ -152,14 +185,14 @@ async def run_service(
     parts: Parts,
     door: Door,
     stop: threading.Event,
+    handles: Handles = NO_HANDLES,
     *,
-    control: LineControl | None = None,
     for_s: float | None = None,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve at `door`, and run the line as soon as its model is loaded; until `stop` is set, or for `for_s` seconds.
 
-    `control` changes the line while it runs; `parts` watch and ask what its store says. `on_ready` gets the page's
+    `handles` change the line while it runs; `parts` watch and ask what its store says. `on_ready` gets the page's
     address once subscribers can connect; `for_s` counts from the first frame on. The model may still be loading when
     this returns, which it does at once when told to: closing it is its owner's.
 
@@ -168,7 +201,7 @@ async def run_service(
         StreamQAError: the line failed (the log cannot be written).
     """
     sink = LoopSink(asyncio.get_running_loop())
-    line = Line(replace(parts, sinks=(*parts.sinks, sink)), control)
+    line = Line(replace(parts, sinks=(*parts.sinks, sink)), handles)
     server = Server(line.context(), door)
     sink.attach(server.broadcaster.publish)
     loading = line.load()

@@ -43,6 +43,8 @@ FLOORS = {
     "streamqa.server": 4,
     "streamqa.asked": 5,
     "streamqa.pipeline": 5,
+    "streamqa.outlets": 5,
+    "streamqa.hooks": 5,
     "streamqa.service": 5,
     "streamqa.specs": 5,
     "streamqa.standing": 5,

@@ -23,7 +23,7 @@ from streamqa.model.base import VisionModel, open_model
 from streamqa.pipeline import Parts
 from streamqa.server.chat import CHAT_PATH
 from streamqa.server.listen import listen
-from streamqa.service import run_service
+from streamqa.service import Handles, run_service
 from streamqa.settings import SourceConfig
 from streamqa.sinks.log import AnswerLog
 from streamqa.specs import source_specs
@@ -64,7 +64,7 @@ class Live:
             parts = Parts(store.standing.asked(), specs, model, log, (), Metrics())
             control = LineControl(store, self._allowed)
             door = listen("127.0.0.1", 0)
-            asyncio.run(run_service(parts, door, self.stop, control=control, on_ready=self._up))
+            asyncio.run(run_service(parts, door, self.stop, Handles(control), on_ready=self._up))
 
     def _allowed(self, settings: SourceConfig) -> None: ...
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,14 +19,20 @@ from streamqa.errors import ConfigError
 from streamqa.types import NS_PER_S
 
 if TYPE_CHECKING:
+    from streamqa.capture.reach import Reach
+    from streamqa.capture.sources import SourceInfo
     from streamqa.config import Config
+    from streamqa.hooks import Hooks
+    from streamqa.metrics import Metrics
     from streamqa.model.pool import ModelChoice
+    from streamqa.outlets import Outlets
     from streamqa.server.listen import Door
     from streamqa.service_settings import LogConfig, ServeConfig
     from streamqa.settings import ModelConfig
     from streamqa.sinks.base import Sink
-    from streamqa.sinks.log import LogSettings
+    from streamqa.sinks.log import AnswerLog, LogSettings
     from streamqa.standing import Store
+    from streamqa.types import Question
 
 _NS_PER_MS = NS_PER_S // 1000
 
@@ -75,6 +81,7 @@ def serve(
     """
     from streamqa.capture.reach import reach_of
     from streamqa.capture.resolve import check_source
+    from streamqa.capture.sources import planned
     from streamqa.metrics import Metrics
     from streamqa.model.health import Health
     from streamqa.model.pool import start_model
@@ -88,24 +95,68 @@ def serve(
     with (
         closing(_door(config.serve, port)) as door,
         closing(AnswerLog(config.log.path, log_settings(config.log))) as log,
-        closing(start_model(model_choice(config.model), health)) as model,
     ):
-        # Only now: while the model loads in its own process, this one reads its libraries.
-        from streamqa.control import LineControl
-        from streamqa.pipeline import Parts
-        from streamqa.service import run_service
-
         store = _store(config, save)
         specs = source_specs(store.standing.watched(), reach)
-        parts = Parts(
-            store.standing.asked(), specs, model, log, tuple(sinks), metrics, health,
-            keep_evidence=log.keeps_evidence,
-        )  # fmt: skip
-        control = LineControl(store, partial(check_source, reach), reach)
-        with stop_on_signal(stop):  # a signal until here ends the command
-            asyncio.run(
-                run_service(parts, door, stop, control=control, for_s=for_s, on_ready=on_ready or _announce)
-            )
+        with (
+            _outlets(config, log, metrics, reach, (planned(specs), store.standing.asked())) as (
+                outlets,
+                hooks,
+            ),
+            closing(start_model(model_choice(config.model), health)) as model,
+        ):
+            # Only now: while the model loads in its own process, this one reads its libraries.
+            from streamqa.control import LineControl
+            from streamqa.pipeline import Parts
+            from streamqa.service import Handles, run_service
+
+            parts = Parts(
+                store.standing.asked(), specs, model, log, (*sinks, outlets), metrics, health,
+                keep_evidence=log.keeps_evidence,
+            )  # fmt: skip
+            handles = Handles(LineControl(store, partial(check_source, reach), reach), outlets, hooks)
+            with stop_on_signal(stop):  # a signal until here ends the command
+                asyncio.run(
+                    run_service(parts, door, stop, handles, for_s=for_s, on_ready=on_ready or _announce)
+                )
+
+
+@contextmanager
+def _outlets(
+    config: Config,
+    log: AnswerLog,
+    metrics: Metrics,
+    reach: Reach,
+    first: tuple[Sequence[SourceInfo], Sequence[Question]],
+) -> Iterator[tuple[Outlets, Hooks]]:
+    """The sinks of a configuration and the webhooks that were added before; closed at the end.
+
+    `first`: what will be watched and asked, as far as is known before the model is loaded.
+    """
+    from streamqa.hooks import Hooks, Place
+    from streamqa.outlets import Outlets
+    from streamqa.sinks.outlet import Context
+
+    with closing(Outlets(lambda: first)) as outlets:
+        context = Context(
+            metrics=metrics,
+            epoch=log.epoch,
+            evidence=log.evidence,
+            describe=outlets.describe,
+            pause=outlets.pause_as("local"),
+            dead_letters=beside_log(config, "undelivered.db"),
+            reach=reach,
+        )
+        outlets.open(config.sinks, context)
+        hooks = Hooks(Place(beside_log(config, "webhooks.json"), reach), outlets, context)
+        for note in hooks.notes:
+            print(f"streamqa: {note}", file=sys.stderr)
+        yield outlets, hooks
+
+
+def beside_log(config: Config, suffix: str) -> Path | None:
+    """A file beside the log; None: the log is in memory."""
+    return None if config.log.path == ":memory:" else Path(f"{config.log.path}.{suffix}")
 
 
 def _store(config: Config, save: Path | None) -> Store:

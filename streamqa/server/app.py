@@ -17,6 +17,7 @@ from streamqa.server.middleware import Doors
 from streamqa.server.pictures import add_pictures
 from streamqa.server.records_api import add_records
 from streamqa.server.schemas import add_schemas
+from streamqa.server.sinks_api import add_sinks
 from streamqa.server.traffic import Traffic
 from streamqa.version import __version__
 
@@ -46,6 +47,7 @@ def make_app(
     add_health(app, context)
     add_pictures(app, context)
     add_control(app, context)
+    add_sinks(app, context)
     add_chat(app, context)
     add_schemas(app)
     add_events(app, context, feed, limits)

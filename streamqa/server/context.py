@@ -12,7 +12,9 @@ from streamqa.metrics import Metrics
 from streamqa.question_settings import QuestionConfig
 from streamqa.records import Answer
 from streamqa.settings import SourceConfig
+from streamqa.sink_settings import WebhookConfig
 from streamqa.sinks.log import AnswerLog
+from streamqa.sinks.outlet import SinkState
 from streamqa.types import Frame, Generation, ModelInfo, Moment, Question, Request
 
 if TYPE_CHECKING:
@@ -91,6 +93,29 @@ class Control(Protocol):
         ...
 
 
+class Webhooks(Protocol):
+    """Webhooks that are added and removed while it runs. Thread-safe; a call may take seconds.
+
+    Raises, where it cannot be done:
+        NotThere, TakenId: no such name, or it is in use.
+        NotAllowed: an address that may not be reached on behalf of somebody on the network.
+        ConfigError: settings that are wrong.
+        StreamQAError: it cannot be kept.
+    """
+
+    def describe(self) -> list[dict[str, Any]]:
+        """All of them, JSON-ready, without secrets."""
+        ...
+
+    def put(self, name: str, settings: WebhookConfig, by: str) -> bool:
+        """Send records there from now on; whether it is new."""
+        ...
+
+    def remove(self, name: str, by: str) -> None:
+        """Send nothing there any more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ServerContext:
     """The server's view of the rest; all callables may be called from any thread and return at once."""
@@ -104,6 +129,8 @@ class ServerContext:
     ready: Callable[[], list[str]]  # why answers are not coming, one line each; empty: all is well
     control: Control | None = None  # None: nothing can be changed or asked
     evidence: Callable[[int], Path | None] = lambda seq: None  # the picture that a record is about, a JPEG
+    sinks: Callable[[], Sequence[SinkState]] = tuple  # where else records go, and how that is
+    webhooks: Webhooks | None = None  # None: none can be added
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,10 @@ STATUS: dict[Code, int] = {
 }
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _Id = Annotated[str, Field(pattern=_ID, description="1 to 64 letters, digits, _, - or .")]
-_InPath = Annotated[str, Path(pattern=_ID)]
-_Reader = Annotated[Visitor, Depends(need("read"))]
+IdInPath = Annotated[str, Path(pattern=_ID)]
+Reader = Annotated[Visitor, Depends(need("read"))]
 _Asker = Annotated[Visitor, Depends(need("ask"))]
-_Admin = Annotated[Visitor, Depends(need("admin"))]
+Admin = Annotated[Visitor, Depends(need("admin"))]
 
 
 class Problem(BaseModel):
@@ -152,7 +152,7 @@ _QUESTION_EXAMPLES = {
 _SOURCE_EXAMPLES = {"synthetic": {"value": {"id": "gate", "settings": {"url": "scene:gate"}}}}
 
 
-class _Route(APIRoute):
+class ProblemRoute(APIRoute):
     """Whatever goes wrong is a `Problem`; `Allow` names all methods of a path, not those of its first route only."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,6 +167,7 @@ class _Route(APIRoute):
         await JSONResponse({"detail": "Method Not Allowed"}, 405, {"allow": allow})(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request: the route's function, or a `Problem`."""
         handle = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
@@ -208,9 +209,9 @@ def add_control(app: FastAPI, context: ServerContext) -> None:
 
     _add_questions(app, done)
     _add_sources(app, done)
-    router = APIRouter(route_class=_Route, tags=["asking"])
+    router = APIRouter(route_class=ProblemRoute, tags=["asking"])
 
-    @router.post("/api/ask", responses=_problems(403, 404, 422, 502, 503))
+    @router.post("/api/ask", responses=problems_of(403, 404, 422, 502, 503))
     def ask_once(
         body: Annotated[Once, Body(openapi_examples=_ASK_EXAMPLES)], visitor: _Asker
     ) -> dict[str, Any]:
@@ -225,7 +226,8 @@ def add_control(app: FastAPI, context: ServerContext) -> None:
     app.router.routes.extend(router.routes)
 
 
-def _problems(*statuses: int) -> Responses:
+def problems_of(*statuses: int) -> Responses:
+    """What a route may answer instead, for its schema."""
     said = {
         403: "The token's scope is too small, or the source may not be reached.",
         404: "There is no question, source or frame of that name.",
@@ -242,28 +244,28 @@ Done = Callable[[Command, Visitor], dict[str, Any]]
 
 
 def _add_questions(app: FastAPI, done: Done) -> None:
-    router = APIRouter(route_class=_Route, tags=["questions"])
+    router = APIRouter(route_class=ProblemRoute, tags=["questions"])
 
-    @router.get("/api/questions", response_model=Questions, responses=_problems(403, 422, 503))
-    def list_questions(visitor: _Reader) -> dict[str, Any]:
+    @router.get("/api/questions", response_model=Questions, responses=problems_of(403, 422, 503))
+    def list_questions(visitor: Reader) -> dict[str, Any]:
         """All standing questions. Needs scope `read`."""
         return {"questions": done(List(), visitor)["questions"]}
 
     @router.post(
         "/api/questions", status_code=201, response_model=QuestionState,
-        responses=_problems(403, 409, 422, 502, 503),
+        responses=problems_of(403, 409, 422, 502, 503),
     )  # fmt: skip
     def add_question(
-        body: Annotated[NewQuestion, Body(openapi_examples=_QUESTION_EXAMPLES)], visitor: _Admin
+        body: Annotated[NewQuestion, Body(openapi_examples=_QUESTION_EXAMPLES)], visitor: Admin
     ) -> dict[str, Any]:
         """Ask a question from now on. This and all other changes need scope `admin`; each leaves a record."""
         return done(Ask(question=body.id, settings=body.settings), visitor)
 
     @router.put(
         "/api/questions/{id}", response_model=QuestionState,
-        responses=_problems(403, 404, 422, 502, 503),
+        responses=problems_of(403, 404, 422, 502, 503),
     )  # fmt: skip
-    def change_question(id: _InPath, body: QuestionConfig, visitor: _Admin) -> dict[str, Any]:
+    def change_question(id: IdInPath, body: QuestionConfig, visitor: Admin) -> dict[str, Any]:
         """Put other settings in the place of those that are there; a pause stays."""
         return done(Update(question=id, settings=body.given()), visitor)
 
@@ -272,25 +274,25 @@ def _add_questions(app: FastAPI, done: Done) -> None:
 
 
 def _add_sources(app: FastAPI, done: Done) -> None:
-    router = APIRouter(route_class=_Route, tags=["sources"])
+    router = APIRouter(route_class=ProblemRoute, tags=["sources"])
 
-    @router.get("/api/sources", response_model=Sources, responses=_problems(403, 422, 503))
-    def list_sources(visitor: _Reader) -> dict[str, Any]:
+    @router.get("/api/sources", response_model=Sources, responses=problems_of(403, 422, 503))
+    def list_sources(visitor: Reader) -> dict[str, Any]:
         """All sources, and how they are. Needs scope `read`."""
         return {"sources": done(List(), visitor)["sources"]}
 
     @router.post(
         "/api/sources", status_code=201, response_model=SourceState,
-        responses=_problems(403, 409, 422, 503),
+        responses=problems_of(403, 409, 422, 503),
     )  # fmt: skip
     def add_source(
-        body: Annotated[NewSource, Body(openapi_examples=_SOURCE_EXAMPLES)], visitor: _Admin
+        body: Annotated[NewSource, Body(openapi_examples=_SOURCE_EXAMPLES)], visitor: Admin
     ) -> dict[str, Any]:
         """Watch a source from now on, if `serve.add` allows its address."""
         return done(Add(source=body.id, settings=body.settings), visitor)
 
-    @router.put("/api/sources/{id}", response_model=SourceState, responses=_problems(403, 404, 422, 503))
-    def change_source(id: _InPath, body: SourceConfig, visitor: _Admin) -> dict[str, Any]:
+    @router.put("/api/sources/{id}", response_model=SourceState, responses=problems_of(403, 404, 422, 503))
+    def change_source(id: IdInPath, body: SourceConfig, visitor: Admin) -> dict[str, Any]:
         """Put other settings in the place of those that are there. A URL as it was told keeps its password."""
         return done(Update(source=id, settings=body.given()), visitor)
 
@@ -301,25 +303,25 @@ def _add_sources(app: FastAPI, done: Done) -> None:
 def _add_rest(router: APIRouter, what: Section, state: type[BaseModel], done: Done) -> None:
     """What is the same for both."""
     path = f"/api/{what}/{{id}}"
-    problems = _problems(403, 404, 422, 503)
+    problems = problems_of(403, 404, 422, 503)
 
     @router.get(path, response_model=state, responses=problems)
-    def one(id: _InPath, visitor: _Reader) -> dict[str, Any]:
+    def one(id: IdInPath, visitor: Reader) -> dict[str, Any]:
         """One of them. Needs scope `read`."""
         return refusing(lambda: one_of(done(List(), visitor), what, id))
 
     @router.post(f"{path}/pause", response_model=state, responses=problems)
-    def pause(id: _InPath, visitor: _Admin) -> dict[str, Any]:
+    def pause(id: IdInPath, visitor: Admin) -> dict[str, Any]:
         """Leave it alone until it is resumed."""
         return done(_target(Pause, what, id), visitor)
 
     @router.post(f"{path}/resume", response_model=state, responses=problems)
-    def resume(id: _InPath, visitor: _Admin) -> dict[str, Any]:
+    def resume(id: IdInPath, visitor: Admin) -> dict[str, Any]:
         """Go on with it."""
         return done(_target(Resume, what, id), visitor)
 
     @router.delete(path, status_code=204, responses=problems)
-    def remove(id: _InPath, visitor: _Admin) -> None:
+    def remove(id: IdInPath, visitor: Admin) -> None:
         """Take it out. A source that a question names stays until the question goes."""
         done(_target(Remove, what, id), visitor)
 

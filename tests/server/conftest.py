@@ -66,6 +66,8 @@ class Site:
     host: str = "127.0.0.1"
     control: Control | None = None
     model: ModelInfo | None = MODEL
+    sinks: Callable[[], Any] = tuple
+    webhooks: Any = None
 
     def __post_init__(self) -> None:
         self.log: AnswerLog
@@ -85,6 +87,8 @@ class Site:
             latest=self.images.get,
             ready=lambda: self.reasons,
             control=self.control,
+            sinks=self.sinks,
+            webhooks=self.webhooks,
         )
 
     @asynccontextmanager
