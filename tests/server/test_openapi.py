@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from streamqa.records import Change, Fault
 from streamqa.sinks.log import AnswerLog
 from tests.noted_line import ControlSite
+from tests.sinks.outlets import Ways
 
 CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
@@ -37,6 +38,8 @@ LONGEST_URL = 8_000  # where it is longer than 32 KiB, uvicorn closes the connec
 def server(site: Any, answer: Any, status: Any, serving: Any, tmp_path: Path) -> Iterator[Any]:
     (tmp_path / "line").mkdir()
     site.control = ControlSite(tmp_path / "line").control
+    ways = Ways(tmp_path / "line")
+    site.sinks, site.webhooks = ways.outlets.states, ways.hooks
     site.images["gate"] = np.full((36, 64, 3), 200, np.uint8)
     with closing(AnswerLog(site.path)) as log:
         at = answer().answered_at
@@ -48,7 +51,7 @@ def server(site: Any, answer: Any, status: Any, serving: Any, tmp_path: Path) ->
                 Change("source", "x", "removed", "me", at),
             ]
         )
-    with serving(site):
+    with closing(ways.outlets), serving(site):
         yield site
 
 

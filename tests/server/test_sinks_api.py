@@ -10,36 +10,19 @@ from typing import Any
 import httpx2
 import pytest
 
-from streamqa.capture.reach import Reach
-from streamqa.hooks import Hooks, Place
-from streamqa.outlets import Outlets
 from streamqa.records import Change
 from streamqa.server.auth import Keyring
 from streamqa.server.locks import Locks
 from streamqa.service_settings import TokenConfig
-from streamqa.sink_settings import JsonlConfig
 from streamqa.sinks.outlet import SinkState
 from tests.receiver import free_port
-from tests.sinks.outlets import make_context
+from tests.sinks.outlets import Ways
 
 TOKENS = {scope: f"{scope}-token-of-sixteen-characters" for scope in ("read", "ask", "admin")}
 SECRET = "a secret of 16 or more"
 # A public address that nobody has to be at: nothing is sent in these tests.
 FAR = {"webhook": "https://1.1.1.1/hunter2?key=s3cret", "secret": SECRET, "types": ["alert", "source"]}
 SHOWN = {"webhook": "https://1.1.1.1/…", "secret": "***", "types": ["alert", "source"]}
-
-
-class Ways:
-    """The outlets and hooks of a site."""
-
-    def __init__(self, folder: Path) -> None:
-        self.records: list[Any] = []
-        self.outlets = Outlets()
-        reach = Reach(frozenset(("http", "https")))
-        context = make_context(reach=reach)
-        self.outlets.open([JsonlConfig(jsonl=str(folder / "all.jsonl"))], context)
-        self.hooks = Hooks(Place(folder / "a.db.webhooks.json", reach), self.outlets, context)
-        self.hooks.attach(self.records.extend)
 
 
 @pytest.fixture

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from streamqa.capture.reach import Reach
+from streamqa.hooks import Hooks, Place
 from streamqa.metrics import Metrics
+from streamqa.outlets import Outlets
+from streamqa.sink_settings import JsonlConfig
 from streamqa.sinks.outlet import Context
 
 
@@ -25,3 +29,16 @@ def make_context(
         dead_letters=letters,
         reach=reach,
     )
+
+
+class Ways:
+    """A file, and webhooks that may lead to public addresses only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.records: list[Any] = []
+        self.outlets = Outlets()
+        reach = Reach(frozenset(("http", "https")))
+        context = make_context(reach=reach)
+        self.outlets.open([JsonlConfig(jsonl=str(folder / "all.jsonl"))], context)
+        self.hooks = Hooks(Place(folder / "a.db.webhooks.json", reach), self.outlets, context)
+        self.hooks.attach(self.records.extend)
