@@ -138,6 +138,12 @@ class Metrics:
         self.sink_queued = self._gauge("sink_queued", "Messages that wait for an output", sink)
         self.sink_delivered = self._counter("sink_delivered", "Messages that an output took", sink)
         self.sink_dropped = self._counter("sink_dropped", "Messages given up for an output", sink)
+        self.sink_replaced = self._counter(
+            "sink_replaced", "States that a newer one replaced before an output took them", sink
+        )
+        self.sink_commands_ignored = self._counter(
+            "sink_commands_ignored", "Commands over an output that nothing could be done with", sink
+        )
         self.sink_failures = self._counter("sink_failures", "Attempts that an output failed", sink)
 
     def _add_log(self) -> None:

@@ -58,19 +58,20 @@ class MqttOutlet:
         self._wanted = Wanted(sources=settings.sources, questions=settings.questions)
         self._ledger = Ledger(id, "mqtt", broker.target, context.metrics)
         self._outbox = Outbox(limits)
-        self._dropped = 0  # as told to the ledger
+        self._counted = self._outbox.counts()
         self._is_told = False  # whether what there is has been announced as it is now
         self._present: frozenset[str] = frozenset()  # the topics of what there is
         self._once: dict[str, dict[str, str]] = {}  # source -> platforms of its components, by their ids
         self._left: list[str] = []  # topics that may retain something of what is no more
         self._is_closed = False
-        self._commands = Commands(id, context.pause, self._tell_again)
+        ignored = context.metrics.sink_commands_ignored.labels(id)
+        self._commands = Commands(id, context.pause, self._tell_again, ignored.inc)
         subscriptions = (*(self._topics.commands if settings.commands else ()),)
         if settings.home_assistant:
             subscriptions = (*subscriptions, self._topics.birth, self._topics.devices)
         party = Party(
             client_id=_client_id(settings.prefix, id, str(context.dead_letters)),
-            will=Message(self._topics.status, OFFLINE, Rank.STATUS),
+            will=(self._topics.status, OFFLINE),
             subscriptions=subscriptions,
             greet=self._greet,
             refresh=self._refresh,
@@ -89,32 +90,27 @@ class MqttOutlet:
             if self._wanted.wants(record.payload):
                 messages += of_record(self._topics, record.payload, self._context.evidence)
         self._outbox.put(messages)
-        counts = self._outbox.counts()
-        self._ledger.queued(counts.due)
-        if dropped := counts.dropped - self._dropped:
-            self._dropped = counts.dropped
-            self._ledger.dropped(dropped)
+        self._count()
         self._link.wake()
 
     def state(self) -> SinkState:
         """How it is doing."""
         return self._ledger.state()
 
-    @property
-    def replaced(self) -> int:
-        """Retained messages that a newer one took the place of before they were sent, since the start."""
-        return self._outbox.counts().replaced
-
-    @property
-    def ignored(self) -> int:
-        """Commands that nothing could be done with, since the start."""
-        return self._commands.ignored
-
     def close(self) -> None:
         """Send what is due and say good-bye, within some 2 s. May be called twice."""
         self._is_closed = True
         self._commands.close()
         self._link.close()
+
+    def _count(self) -> None:
+        """By the thread that writes only."""
+        before, self._counted = self._counted, self._outbox.counts()
+        self._ledger.queued(self._counted.due)
+        if dropped := self._counted.dropped - before.dropped:
+            self._ledger.dropped(dropped)
+        if replaced := self._counted.replaced - before.replaced:
+            self._context.metrics.sink_replaced.labels(self._ledger.id).inc(replaced)
 
     def _tell_again(self) -> None:
         """What there is may be another than was announced."""

@@ -26,12 +26,13 @@ class Commands:
     Queue policy: the newest is refused. One that finds the queue full, or that is none, is ignored and counted.
     """
 
-    def __init__(self, sink: str, pause: Pause, done: Callable[[], None]) -> None:
-        """`pause` carries one out; `done` is called after each, whatever came of it."""
-        self._sink, self._pause, self._done = sink, pause, done
+    def __init__(
+        self, sink: str, pause: Pause, done: Callable[[], None], ignored: Callable[[], None]
+    ) -> None:
+        """`pause` carries one out; `done` is called after each, whatever came of it; `ignored` counts the others."""
+        self._sink, self._pause, self._done, self._count = sink, pause, done, ignored
         self._queue: queue.Queue[tuple[Command, bool] | None] = queue.Queue(_MOST)
         self._told_s: float | None = None
-        self.ignored = 0  # written by the thread that calls `take`
         self._thread = threading.Thread(target=self._run, name=f"sink {sink} commands", daemon=True)
         self._thread.start()
 
@@ -47,7 +48,7 @@ class Commands:
 
     def ignore(self, why: str) -> None:
         """Count a command that nothing can be done with."""
-        self.ignored += 1
+        self._count()
         self._tell(f"a command is ignored: {why}")
 
     def close(self) -> None:

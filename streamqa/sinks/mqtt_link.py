@@ -17,7 +17,7 @@ from typing import Any
 
 from streamqa.errors import ConfigError
 from streamqa.sinks.broker import Broker
-from streamqa.sinks.outbox import Message, Outbox, Payload
+from streamqa.sinks.outbox import Message, Outbox
 from streamqa.sinks.outlet import Ledger
 
 try:
@@ -26,6 +26,8 @@ except ImportError as error:
     raise ConfigError("sinks: mqtt needs aiomqtt; pip install 'streamqa[mqtt]'") from error
 
 _logger = logging.getLogger(__name__)
+_library = logging.getLogger(f"{__name__}.library")
+_library.setLevel(logging.CRITICAL)  # what breaks is told by the ledger, once
 
 LARGEST_BYTES = 4_000_000  # of a picture
 _QOS = 1
@@ -37,6 +39,7 @@ _HEARD = 4096  # messages of the broker that wait for us
 _STEADY_S = 10.0  # a connection that held for so long was a good one
 _FIRST_S, _MOST_S, _REFUSED_S = 0.25, 1.0, 30.0
 _FLUSH_S, _CLOSE_S = 1.0, 2.0  # what is due when it is closed; all of closing
+_STRIKES = 3  # then a picture is too large
 _SUBSCRIBE_FAILED = 128  # SUBACK: this, and what is above
 _REFUSALS = (4, 5, 134, 135)  # CONNACK: bad user name or password, not authorized; of MQTT 3.1.1 and 5
 
@@ -46,7 +49,7 @@ class Party:
     """Who is at our end. All is called in the link's own thread."""
 
     client_id: str
-    will: Message  # what the broker says when we are gone; and what we say when we go
+    will: tuple[str, str]  # topic and payload: what the broker says when we are gone, and we when we go
     subscriptions: tuple[str, ...]
     greet: Callable[[], None]  # a connection stands: puts all there is to say into the outbox
     refresh: Callable[[], None]  # something is due: adds what else is
@@ -76,6 +79,9 @@ class Link:
         self._closed_s = 0.0  # when, on the monotonic clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: asyncio.Event | None = None
+        self._room_bytes = LARGEST_BYTES  # of a picture
+        self._strikes = 0  # connections in a row that broke while a picture was under way
+        self._broke_bytes: int | None = None  # the smallest picture that was under way when this one broke
         self._thread = threading.Thread(target=self._run, name=f"sink {ledger.id}", daemon=True)
         self._thread.start()
 
@@ -115,6 +121,7 @@ class Link:
             except Exception as error:
                 _logger.debug("sink %s failed", self._ledger.id, exc_info=True)
                 reason = f"unexpected {type(error).__name__}"
+            self._judge()
             failures = 1 if time.monotonic() - began_s > _STEADY_S else failures + 1
             self._ledger.down(reason)
             self._closing.wait(pause_s(failures, refused, random.random()))
@@ -134,14 +141,15 @@ class Link:
                 self._loop = self._due = None
 
     def _client(self) -> aiomqtt.Client:
-        broker, will = self._broker, self._party.will
+        broker, (topic, payload) = self._broker, self._party.will
         client = aiomqtt.Client(
             broker.host,
             broker.port,
             username=broker.user,
             password=broker.password,
             identifier=self._party.client_id,
-            will=aiomqtt.Will(will.topic, _bytes(will.payload), _QOS, retain=True),
+            logger=_library,
+            will=aiomqtt.Will(topic, payload, _QOS, retain=True),
             timeout=_PATIENCE_S,
             keepalive=_KEEPALIVE_S,
             max_queued_incoming_messages=_HEARD,
@@ -164,7 +172,7 @@ class Link:
             due.clear()
             self._party.refresh()
             await self._send_all(client)
-        await self._publish(client, self._party.will)
+        await client.publish(*self._party.will, _QOS, retain=True)
 
     async def _send_all(self, client: aiomqtt.Client) -> None:
         messages = self._outbox.take()
@@ -185,9 +193,35 @@ class Link:
         return self._closing.is_set() and time.monotonic() > self._closed_s + _FLUSH_S
 
     async def _publish(self, client: aiomqtt.Client, message: Message) -> None:
-        payload = _bytes(message.payload)
-        if payload is not None:
-            await client.publish(message.topic, payload, _QOS, retain=message.is_retained)
+        if isinstance(message.payload, Path):
+            await self._publish_picture(client, message.topic, message.payload)
+        else:
+            await client.publish(message.topic, _bytes(message.payload), _QOS, retain=message.is_retained)
+
+    async def _publish_picture(self, client: aiomqtt.Client, topic: str, path: Path) -> None:
+        data = _picture(path, self._room_bytes)
+        if data is None:
+            return
+        try:
+            await client.publish(topic, data, _QOS, retain=True)
+        except (aiomqtt.MqttError, asyncio.CancelledError):
+            self._broke_bytes = min(self._broke_bytes or len(data), len(data))
+            raise
+        self._strikes = 0
+
+    def _judge(self) -> None:
+        """After a connection broke: a picture that is larger than the broker takes would break each one."""
+        if self._broke_bytes is None:
+            return
+        self._strikes += 1
+        if self._strikes == _STRIKES:
+            self._strikes, self._room_bytes = 0, self._broke_bytes - 1
+            _logger.warning(
+                "sink %s: the broker takes no pictures of %d bytes; they are left out",
+                self._ledger.id,
+                self._broke_bytes,
+            )
+        self._broke_bytes = None
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -217,22 +251,17 @@ async def _first_of(*parts: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
-def _bytes(payload: Payload) -> bytes | None:
-    """What is sent; None: there is nothing to be sent any more."""
-    if isinstance(payload, Path):
-        return _picture(payload)
+def _bytes(payload: str | dict[str, Any]) -> bytes:
     if isinstance(payload, str):
         return payload.encode("utf-8", "replace")
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _picture(path: Path) -> bytes | None:
+def _picture(path: Path, most_bytes: int) -> bytes | None:
+    """None: it is kept no longer, or is too large."""
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
-    except OSError:  # it is kept no longer
+            data = file.read(most_bytes + 1)
+    except OSError:
         return None
-    if len(data) > LARGEST_BYTES:
-        _logger.warning("%s is larger than %d bytes, and not sent", path.name, LARGEST_BYTES)
-        return None
-    return data
+    return data if len(data) <= most_bytes else None

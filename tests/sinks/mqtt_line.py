@@ -39,11 +39,15 @@ class Line:
         self.may_pause = threading.Event()
         self.may_pause.set()
         self.outlet: MqttOutlet | None = None
+        self.metrics = Metrics()
         self._seq = count(1)
+
+    def counted(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"streamqa_{name}_total", {"sink": "mqtt"})
 
     def context(self) -> Context:
         return Context(
-            metrics=Metrics(),
+            metrics=self.metrics,
             epoch="epoch",
             evidence=self.pictures.get,
             describe=self.describe,

@@ -83,7 +83,7 @@ def test_a_broker_that_is_not_there_costs_the_line_nothing(records: int) -> None
         assert took_s < 2.0  # for what comes in 10 s
         assert longest_s < 0.5
         assert sink.state().queued == 2
-        assert sink.replaced == 2 * records - 2
+        assert line.counted("sink_replaced") == 2 * records - 2
         wait_until(lambda: sink.state().is_up is False)
         assert sink.state().dropped == 0
 
@@ -245,6 +245,26 @@ def test_pictures_that_are_gone_or_too_large_are_left_out(
         line.say(decided(True))
         ear.wait_for(STATE, "ON")
         assert "streamqa/gate/person/image" not in ear.newest
+
+
+@needs_mosquitto
+def test_a_picture_that_breaks_each_connection_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line()
+    large = tmp_path / "12.jpg"
+    large.write_bytes(b"x" * 50_000)
+    line.pictures = {12: large}
+    with (
+        broker(tmp_path, "allow_anonymous true", "max_packet_size 10000") as mosquitto,
+        outlet(line, mosquitto.url) as sink,
+        hearing(mosquitto.port) as ear,
+    ):
+        line.say(decided(True), alert("begin", 1, "/frames/12.jpg"))
+        wait_until(lambda: "takes no pictures of 50000 bytes" in caplog.text)
+        wait_until(lambda: sink.state().is_up and sink.state().queued == 0)
+        line.say(decided(False))
+        ear.wait_for(STATE, "OFF")
 
 
 @needs_mosquitto
