@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 from streamqa.server.context import ServerContext
 from streamqa.server.messages import AboutModel, AboutQuestion, AboutSource, about, wall
 from streamqa.server.protocol import MAX_SEQ, PROTOCOL_VERSION, RecordType
-from streamqa.server.record_messages import Record, Wall
+from streamqa.server.record_messages import AlertRecord, Record, Wall
 from streamqa.server.visitor import need
 from streamqa.sinks.query import Query
 from streamqa.types import utc_now
@@ -73,7 +73,7 @@ def _ms(moment: datetime | None) -> int | None:
 
 
 def add_records(app: FastAPI, context: ServerContext) -> None:
-    """`/api/records` and `/api/info`."""
+    """`/api/records`, `/api/alerts` and `/api/info`."""
     answer_log = context.log
 
     # Records go out as the log keeps them: checking a thousand again would only take time.
@@ -110,6 +110,16 @@ def add_records(app: FastAPI, context: ServerContext) -> None:
             "last_seq": answer_log.last_seq,
             "records": [record.payload for record in page],
         }
+
+    @app.get(
+        "/api/alerts",
+        response_model=None,
+        responses={200: {"model": list[AlertRecord]}},
+        dependencies=[Depends(need("read"))],
+    )
+    def alerts() -> list[dict[str, Any]]:
+        """The newest record of each alert that is open, the newest first; those that are over are in the records."""
+        return answer_log.open_alerts()
 
     @app.get("/api/info", response_model=Info, dependencies=[Depends(need("read"))])
     def info() -> dict[str, Any]:

@@ -147,13 +147,19 @@ class AnswerLog:
             return [Logged(seq, json.loads(text)) for seq, text in connection.execute(statement, arguments)]
 
     def alerts(self) -> list[Alert]:
-        """The newest record of each of the newest alerts, the newest first; of more than 10,000 records it stops."""
+        """The newest record of each of the newest alerts, the newest first; of 10,000 records."""
+        return [read_alert(payload) for payload in self._newest_alerts()]
+
+    def open_alerts(self) -> list[dict[str, Any]]:
+        """The newest records of the alerts that are open, the newest first."""
+        return [payload for payload in self._newest_alerts() if payload["phase"] != "end"]
+
+    def _newest_alerts(self) -> list[dict[str, Any]]:
         with self._readers.reading() as connection:
             texts = newest_alerts(connection, _MOST_ALERTS)
-        known: dict[str, Alert] = {}
-        for text in texts:
-            alert = read_alert(json.loads(text))
-            known.setdefault(alert.alert_id, alert)
+        known: dict[str, dict[str, Any]] = {}
+        for payload in map(json.loads, texts):
+            known.setdefault(payload["alert_id"], payload)
         return list(known.values())
 
     def evidence(self, seq: int) -> Path | None:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 
 from streamqa.records import Fault
+from tests.sinks.records import alert
 
 Get = Callable[..., httpx2.Response]
 
@@ -34,6 +35,15 @@ def test_records(site: Any, get: Get, answer: Any, status: Any) -> None:
 def test_a_bad_query_is_the_clients_fault(get: Get) -> None:
     for query in ("after=-1", "after=x", "limit=0", "limit=1001", "type=x", f"after={2**63}"):
         assert get(f"/api/records?{query}").status_code == 422, query
+
+
+def test_open_alerts(site: Any, get: Get) -> None:
+    assert get("/api/alerts").json() == []
+    end = alert(3, alert_id="one", phase="end", ended_ns=3 * 10**9)
+    logged = site.log.append([alert(1, alert_id="one"), alert(2, alert_id="two"), end])
+    assert get("/api/alerts").json() == [logged[1].payload]
+    records = get("/api/records", params={"type": "alert", "question": "person"}).json()["records"]
+    assert [record["seq"] for record in records] == [1, 2, 3]
 
 
 def test_info(site: Any, get: Get) -> None:

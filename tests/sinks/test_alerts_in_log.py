@@ -17,6 +17,7 @@ def test_the_newest_record_of_each_alert_comes_back(tmp_path: Path) -> None:
         log.append([first, answer(2), second, alert(3, alert_id="one", phase="end", ended_ns=3 * 10**9)])
     with closing(AnswerLog(tmp_path / "a.db")) as log:
         found = log.alerts()
+        assert [payload["seq"] for payload in log.open_alerts()] == [3]
     assert [(one.alert_id, one.phase) for one in found] == [("one", "end"), ("two", "begin")]
     assert found[1] == second
 
