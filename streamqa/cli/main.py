@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from streamqa.cli import ask, bench, calibrate, check, demo, models, scene, serve, sources, watch
+from streamqa.cli import ask, bench, calibrate, check, demo, models, scene, serve, sources, undelivered, watch
 from streamqa.cli.output import printable
 from streamqa.cli.signals import Interrupted, interruptible
 from streamqa.errors import EXIT_INTERRUPTED, StreamQAError
@@ -33,6 +33,7 @@ app.command("demo")(demo.command)
 app.command("run")(serve.command)
 app.command("ask")(ask.command)
 app.command("watch")(watch.command)
+app.command("undelivered")(undelivered.command)
 app.command("check")(check.command)
 app.command("calibrate")(calibrate.command)
 app.command("sources")(sources.command)
