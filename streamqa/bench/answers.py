@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from streamqa.bench import answers_kinds, answers_scoring, answers_window
+from streamqa.bench import answers_events, answers_kinds, answers_scoring, answers_window
 from streamqa.bench.figures import Figure, report
 from streamqa.bench.quick import machine
 from streamqa.bench.weights import SIZES
 from streamqa.errors import ConfigError
 from streamqa.model.base import open_model
 
-PARTS = ("kinds", "window", "scoring")
+PARTS = ("kinds", "window", "events", "scoring")
 Progress: TypeAlias = Callable[[str], None]
 Rows: TypeAlias = list[dict[str, Any]]
 
@@ -36,14 +36,18 @@ class Settings:
     stills: int = 80  # scenes under each kind of noise, of window
     starved: int = 4  # clips, of window
     starved_s: float = 30.0
-    rounds: int = 5  # of scoring
+    streams: int = 3  # of ten minutes, of events
+    events: int = answers_events.EVENTS  # of each of them; fewer make it shorter
+    rounds: int = 4  # of scoring
     size: str = "full"  # of scoring's moondream2
 
     def __post_init__(self) -> None:
         if not self.parts or set(self.parts) - set(PARTS):
             raise ConfigError(f"bench answers: no such part; there are {', '.join(PARTS)}")
-        if min(self.scenes, self.stills, self.rounds) < 1 or min(self.clips, self.starved) < 0:
-            raise ConfigError("bench answers: needs a scene, a still and a round")
+        if min(self.scenes, self.stills, self.streams, self.events, self.rounds) < 1:
+            raise ConfigError("bench answers: needs a scene, a still, a stream, an event and a round")
+        if min(self.clips, self.starved) < 0:
+            raise ConfigError("bench answers: there are no fewer than 0 clips")
         if self.size not in SIZES:
             raise ConfigError(f"bench answers: no size {self.size}; there are {', '.join(SIZES)}")
 
@@ -77,6 +81,12 @@ def _window(settings: Settings, _: Progress) -> tuple[list[Figure], Rows]:
     return answers_window.figures(rows), rows
 
 
+def _events(settings: Settings, _: Progress) -> tuple[list[Figure], Rows]:
+    with closing(open_model("tiny")) as model, tempfile.TemporaryDirectory(prefix="streamqa-bench-") as name:
+        rows = answers_events.measure(model, settings.streams, settings.events, Path(name))
+    return answers_events.figures(rows), rows
+
+
 def _scoring(settings: Settings, progress: Progress) -> tuple[list[Figure], Rows]:
     rows = answers_scoring.measure(settings.size, settings.rounds, progress)
     return answers_scoring.figures(rows), rows
@@ -85,11 +95,13 @@ def _scoring(settings: Settings, progress: Progress) -> tuple[list[Figure], Rows
 _MEASURES: Mapping[str, Callable[[Settings, Progress], tuple[list[Figure], Rows]]] = {
     "kinds": _kinds,
     "window": _window,
+    "events": _events,
     "scoring": _scoring,
 }
 _TABLES: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], list[str]]] = {
     "kinds": answers_kinds.markdown,
     "window": answers_window.markdown,
+    "events": answers_events.markdown,
     "scoring": answers_scoring.markdown,
 }
 

@@ -172,7 +172,8 @@ def answers(
     ] = None,
     scenes: Annotated[int, typer.Option(min=1, max=100_000, help="Static scenes whose answers count")] = 1200,
     stills: Annotated[int, typer.Option(min=1, max=10_000, help="Scenes under noise, for windows")] = 80,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of scoring; the median counts")] = 5,
+    streams: Annotated[int, typer.Option(min=1, max=100, help="Of ten minutes with 20 events each")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of scoring; the median counts")] = 4,
     size: Annotated[str, typer.Option(help="Of scoring's moondream2: full, or small to try it")] = "full",
     as_table: Annotated[bool, typer.Option("--table", help="The result as the README's tables")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,
@@ -181,9 +182,9 @@ def answers(
     """Measure how often closed answers are true, what windows gain, whether events alert, and what scoring costs."""
     from streamqa.bench.answers import PARTS, Settings, markdown, measure
 
-    result = measure(
-        Settings(tuple(part or PARTS), scenes=scenes, stills=stills, rounds=rounds, size=size), _progress
-    )
+    parts = tuple(part or PARTS)
+    settings = Settings(parts, scenes=scenes, stills=stills, streams=streams, rounds=rounds, size=size)
+    result = measure(settings, _progress)
     if as_table:
         _keep(result, out)
         typer.echo(markdown(result))

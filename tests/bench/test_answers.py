@@ -9,7 +9,8 @@ from streamqa.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"parts": ()}, {"parts": ("all",)}, {"scenes": 0}, {"rounds": 0}, {"size": "tiny"}]
+    "wrong",
+    [{"parts": ()}, {"parts": ("all",)}, {"scenes": 0}, {"clips": -1}, {"rounds": 0}, {"size": "tiny"}],
 )
 def test_settings_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="bench answers"):
