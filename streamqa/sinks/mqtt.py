@@ -61,6 +61,7 @@ class MqttOutlet:
         self._counted = self._outbox.counts()
         self._is_told = False  # whether what there is has been announced as it is now
         self._present: frozenset[str] = frozenset()  # the topics of what there is
+        self._sources: tuple[str, ...] = ()  # their ids
         self._once: dict[str, dict[str, str]] = {}  # source -> platforms of its components, by their ids
         self._left: list[str] = []  # topics that may retain something of what is no more
         self._is_closed = False
@@ -86,7 +87,7 @@ class MqttOutlet:
         messages: list[Message] = []
         for record in records:
             if record.payload["type"] == "change":
-                self._is_told = False
+                messages += self._changed(record.payload)
             if self._wanted.wants(record.payload):
                 messages += of_record(self._topics, record.payload, self._context.evidence)
         self._outbox.put(messages)
@@ -102,6 +103,14 @@ class MqttOutlet:
         self._is_closed = True
         self._commands.close()
         self._link.close()
+
+    def _changed(self, change: Mapping[str, Any]) -> list[Message]:
+        """What there is is announced again; what a question was answered before it was changed stands no more."""
+        self._is_told = False
+        if change["what"] != "question" or change["action"] != "changed":
+            return []
+        states = {self._topics.of_question(source, change["id"], "state") for source in self._sources}
+        return [Message(topic, homeassistant.UNKNOWN, Rank.STATE) for topic in states & self._present]
 
     def _count(self) -> None:
         """By the thread that writes only."""
@@ -131,7 +140,7 @@ class MqttOutlet:
         mine = [one for one in sources if self._wants("source", one.id)]
         asked = [one for one in questions if self._wants("question", one.id)]
         made = announcement(self._how, mine, asked, self._once)
-        self._present = made.topics
+        self._present, self._sources = made.topics, tuple(one.id for one in mine)
         self._once = made.platforms
         # What is left over from earlier: first known, then cleared like all that is no more.
         left, self._left = self._left, []

@@ -228,6 +228,21 @@ def test_what_changes_while_it_runs_is_told(mosquitto: Mosquitto, ear: Ear) -> N
         assert not [topic for topic in late.newest if "lobby" in topic or "person" in topic]
 
 
+def test_what_was_answered_before_a_question_was_changed_stands_no_more(
+    mosquitto: Mosquitto, ear: Ear
+) -> None:
+    line = Line()
+    with outlet(line, mosquitto.url, home_assistant=True):
+        line.say(decided(True))
+        ear.wait_for("streamqa/gate/person/state", "ON")
+        line.questions[0] = question(kind="number")
+        line.change("question", "person", "changed")
+        ear.wait_for("streamqa/gate/person/state", "None")
+        ear.wait(lambda ear: "person--sensor" in ear.json_of(DEVICE)["cmps"])
+        line.say(decided(2, kind="number"))
+        ear.wait_for("streamqa/gate/person/state", "2")
+
+
 def test_what_was_removed_between_two_runs_goes_too(mosquitto: Mosquitto, ear: Ear) -> None:
     line = Line()
     line.sources.append(source("lobby"))
