@@ -282,6 +282,12 @@ def test_closing_takes_no_longer_than_said(tmp_path: Path) -> None:
             assert time.monotonic() - began_s < 2.5
 
 
+def test_without_the_library_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['aiomqtt'] = None; import streamqa.sinks.mqtt"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "ConfigError: sinks: mqtt needs aiomqtt; pip install 'streamqa[mqtt]'" in done.stderr
+
+
 def test_it_is_tried_again_soon_and_not_in_step() -> None:
     assert pause_s(1, False, 0.0) == 0.25
     assert [pause_s(n, False, 0.999) for n in (3, 9, 999)] == pytest.approx([1.0] * 3, abs=0.01)
