@@ -242,13 +242,14 @@ def test_the_counts_are_metrics_too() -> None:
     made = QueuedOutlet(Ledger("far", "fake", "there", metrics), EVERYTHING, far)
 
     def count(name: str) -> Any:
-        return metrics.registry.get_sample_value(f"streamqa_sink_{name}", {"sink": "far"})
+        return metrics.registry.get_sample_value(f"streamqa_{name}", {"sink": "far"})
 
     made.write(records(1, 3))
     assert made.drained(5)
     made.close()
-    names = ("up", "queued", "delivered_total", "dropped_total", "failures_total")
-    assert [count(name) for name in names] == [1, 0, 2, 1, 1]
+    assert (count("sink_up"), count("sink_queued")) == (1, 0)
+    assert (count("sink_delivered_total"), count("sink_dropped_total")) == (2, 1)
+    assert count("sink_failures_total") == 1
 
 
 @pytest.mark.parametrize("settings", [{"capacity": 0}, {"batch": 0}])
