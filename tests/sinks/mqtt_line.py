@@ -42,8 +42,8 @@ class Line:
         self.metrics = Metrics()
         self._seq = count(1)
 
-    def counted(self, name: str) -> float | None:
-        return self.metrics.registry.get_sample_value(f"streamqa_{name}_total", {"sink": "mqtt"})
+    def counted(self, name: str) -> float:
+        return self.metrics.registry.get_sample_value(f"streamqa_{name}_total", {"sink": "mqtt"}) or 0.0
 
     def context(self) -> Context:
         return Context(

@@ -67,6 +67,10 @@ def test_a_killed_broker_gets_all_it_lost_when_it_is_back(tmp_path: Path) -> Non
             assert b'"a8"' in ear.newest["streamqa/gate/alerts"]
         wait_until(lambda: sink.state().queued == 0)
         assert sink.state().is_up
+        assert line.metrics.registry.get_sample_value("streamqa_sink_queued", {"sink": "mqtt"}) == 0
+        assert line.counted("sink_delivered") == sink.state().delivered > 0
+        assert line.counted("sink_dropped") == 3
+        assert line.counted("sink_failures") >= 1
 
 
 @pytest.mark.parametrize("records", [10_000])
