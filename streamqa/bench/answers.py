@@ -38,7 +38,7 @@ class Settings:
     starved_s: float = 30.0
     streams: int = 3  # of ten minutes, of events
     events: int = answers_events.EVENTS  # of each of them; fewer make it shorter
-    rounds: int = 4  # of scoring
+    rounds: int = 20  # of scoring
     size: str = "full"  # of scoring's moondream2
 
     def __post_init__(self) -> None:

@@ -173,7 +173,7 @@ def answers(
     scenes: Annotated[int, typer.Option(min=1, max=100_000, help="Static scenes whose answers count")] = 1200,
     stills: Annotated[int, typer.Option(min=1, max=10_000, help="Scenes under noise, for windows")] = 80,
     streams: Annotated[int, typer.Option(min=1, max=100, help="Of ten minutes with 20 events each")] = 3,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of scoring; the median counts")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of scoring; the median counts")] = 20,
     size: Annotated[str, typer.Option(help="Of scoring's moondream2: full, or small to try it")] = "full",
     as_table: Annotated[bool, typer.Option("--table", help="The result as the README's tables")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on stdout")] = False,
