@@ -5,6 +5,7 @@ import pytest
 from streamqa.bench import answers
 from streamqa.bench.answers import PARTS, Settings, markdown, measure
 from streamqa.bench.figures import Figure, Target
+from streamqa.bench.table import RESULTS
 from streamqa.errors import ConfigError
 
 
@@ -39,3 +40,11 @@ def test_only_what_is_asked_for_is_measured(monkeypatch: pytest.MonkeyPatch) -> 
     assert "| a | 0.4 x | <= 0.5 | yes |" in text
     assert "| c | 90 % | >= 95 | **no** |" in text
     assert "| b |" not in text
+
+
+def test_the_committed_result_can_be_shown() -> None:
+    (path,) = RESULTS.glob("answers-*.json")
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert set(result["tables"]) == set(PARTS)
+    text = markdown(result)
+    assert all(row["name"] in text for row in result["figures"] if row["target"])
