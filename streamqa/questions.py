@@ -117,8 +117,6 @@ def _threshold_problems(question: Question) -> list[Problem]:
     field = "below" if above is None else "above"
     if question.kind not in CLOSED_KINDS:
         return [Problem(field, f"not for kind {question.kind}, whose answers have no scores; leave it out")]
-    if question.kind == "number" and question.decide == "mean":
-        return [Problem(field, "the mean of numbers has no score; use another decide, or leave it out")]
     if below is not None and question.kind != "yes_no":
         return [Problem("below", f"not for kind {question.kind}; `above` alone says how sure is sure enough")]
     if above is not None and below is not None and above < below:

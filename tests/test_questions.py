@@ -97,7 +97,6 @@ def rule(when: str, **fields: Any) -> AlertRule:
     ("wrong", "field", "part"),
     [
         ({"kind": "text", "above": 0.5}, "above", "no scores"),
-        ({"kind": "number", "above": 0.5, "decide": "mean"}, "above", "no score"),
         ({"kind": "choice", "below": 0.5}, "below", "`above` alone"),
         ({"kind": "yes_no", "above": 0.4, "below": 0.6}, "above", "less than below"),
         ({"kind": "yes_no", "max_words": 5}, "max_words", "text and captions"),

@@ -9,9 +9,6 @@ materials:
   frame, too, but what goes wrong is mostly the same in all of them;
 - *starved clips*: small moving scenes through H.264 at its worst. Frames are alike, and a window is late where
   something changes: "nothing changing" leaves out the windows in which it did.
-
-Of numbers `mean` is the arithmetic mean, held against the truth as the nearest whole number: one frame that misses
-four people moves it by one.
 """
 
 from __future__ import annotations
@@ -31,7 +28,6 @@ from streamqa.bench.answers_stats import share
 from streamqa.bench.figures import Figure, Target
 from streamqa.capture.encode import write_video
 from streamqa.engine.window import Window
-from streamqa.evaluate.calibration import answer_of
 from streamqa.evaluate.material import EVERY_NS, X264, scenes
 from streamqa.model.base import VisionModel
 from streamqa.scenes import draw
@@ -207,9 +203,8 @@ def _frames(held: Sequence[Asked]) -> Sequence[Asked]:
 
 
 def _is(value: Value, true: bool | int | str | None) -> bool:
-    """True == 1 in Python, but "yes" is no answer to "how many". The mean of numbers counts as the nearest one."""
-    nearest = answer_of(value)
-    return type(nearest) is type(true) and nearest == true
+    """True == 1 in Python, but "yes" is no answer to "how many"."""
+    return type(value) is type(true) and value == true
 
 
 def row(material: str, group: str, judged: Sequence[Judged]) -> dict[str, Any]:
@@ -243,14 +238,9 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> list[Figure]:
             found.append(Figure(f"{what}: {rule} of {FRAMES} is wrong", "%", (100 * one[rule],)))
             if one[f"{rule}_ratio"] is not None:
                 name = f"{what}: {rule} of {FRAMES} over a frame"
-                found.append(Figure(name, "x", (one[f"{rule}_ratio"],), _target(one, rule)))
+                target = _HALVED if one["material"] == BANDS else None
+                found.append(Figure(name, "x", (one[f"{rule}_ratio"],), target))
     return found
-
-
-def _target(one: Mapping[str, Any], rule: Decide) -> Target | None:
-    """A mean of numbers is a measure, no vote, so that halving its exact hits is not asked of it."""
-    is_mean_of_numbers = rule == "mean" and "number" in GROUPS[one["group"]]
-    return _HALVED if one["material"] == BANDS and not is_mean_of_numbers else None
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -55,7 +55,7 @@ class Window:
     - `majority`: the most frequent value; of equally frequent ones, that of the newest reading among them.
     - `any`: True where one ok reading is True, else False.
     - `all`: False where one ok reading is False, else True.
-    - `mean`: of numbers the arithmetic mean, a float; of yes_no and choice the option with the largest pooled score.
+    - `mean`: the option with the largest pooled score; of numbers without scores their arithmetic mean, a float.
     - `k_of_n`: of the newest n readings, whatever their state: True where k are True; False where so many are
       False that the rest could not make k; else `unsure`, reason `too_few` (a start, or readings that failed).
 
@@ -125,7 +125,7 @@ class Window:
 
     def _verdict(self, valid: Sequence[_Timed], scores: Scores) -> _Verdict:
         readings = [timed.reading for timed in valid]
-        if self._decide == "mean" and scores and not _is_number(readings[-1].value):
+        if self._decide == "mean" and scores:
             best = max(scores, key=lambda one: one[1])[0]
             named = next(
                 (r.value for r in readings if _label(r.value) == best), _value_of(best, readings[-1].value)
@@ -247,11 +247,9 @@ def _label(value: Value) -> str:
 
 def _value_of(label: str, like: Value) -> Value:
     """The value that a label names; `like` is another one of the same question."""
-    return label == "yes" if isinstance(like, bool) else label
-
-
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(like, bool):
+        return label == "yes"
+    return int(label) if isinstance(like, int) else label
 
 
 def _with(value: Value, voting: Sequence[_Timed]) -> _Verdict:

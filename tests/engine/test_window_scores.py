@@ -89,6 +89,20 @@ def test_mean_of_choices_may_be_what_no_single_frame_said() -> None:
     assert (decision.value, decision.agree) == ("blue", 0)
 
 
+def test_mean_of_numbers_is_one_of_them() -> None:
+    def count(*scores: float) -> Reading:
+        best = max(range(len(scores)), key=scores.__getitem__)
+        return Reading(
+            best, scores[best], "ok", scores=tuple((str(n), p) for n, p in enumerate(scores)), mass=1.0
+        )
+
+    frames = count(0.05, 0.15, 0.8), count(0.05, 0.15, 0.8), count(0.9, 0.05, 0.05), count(0.05, 0.85, 0.1)
+    decision = decisions(question(kind="number", max=2), *frames)[-1]
+    assert decision.value == max(range(3), key=lambda n: dict(decision.scores)[str(n)])
+    assert type(decision.value) is int
+    assert decision.confidence == dict(decision.scores)[str(decision.value)]
+
+
 def test_latest_has_its_own_scores() -> None:
     decision = decisions(question("latest"), yes(0.1), yes(0.9))[-1]
     assert (decision.value, decision.confidence, dict(decision.scores)) == (True, 0.9, dict(yes(0.9).scores))
