@@ -48,6 +48,7 @@ def _type_of(model: type[BaseModel]) -> str:
 
 _RECORDS: Mapping[str, type[BaseModel]] = {
     "answer": record_messages.AnswerRecord,
+    "alert": record_messages.AlertRecord,
     "source": record_messages.SourceRecord,
     "change": record_messages.ChangeRecord,
     "error_record": record_messages.ErrorRecord,

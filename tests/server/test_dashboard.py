@@ -11,6 +11,7 @@ import pytest
 from streamqa.records import Change, Lost, Record
 from streamqa.sinks.base import Logged
 from streamqa.types import ModelInfo, Question, utc_now
+from tests.sinks.records import alert
 
 PATIENCE_MS = 10_000
 PERSON = Question("person", "Is there a person?", "yes_no", 10**9)
@@ -123,3 +124,23 @@ def test_a_model_that_is_being_loaded(page: Any, server: Any) -> None:
     server.model = MODEL
     page.wait_for_selector("#model:has-text('fake')")
     page.wait_for_selector("#note:has-text('knows nothing')")
+
+
+def test_open_alerts_are_shown_until_they_end(page: Any, publish: Callable[..., None]) -> None:
+    assert page.locator("#alerts").is_hidden()
+    hostile = "<img src=x onerror=violations.push(1)>"
+    publish(alert(1, alert_id="one"), alert(2, alert_id="two", rule=hostile, severity="critical", value=3))
+    page.wait_for_selector("#alerts li:has-text('person') >> text=yes, 90 % sure")
+    page.wait_for_selector("#alerts li[data-severity=critical] >> text=<img src=x")
+    publish(alert(3, alert_id="one", phase="update", is_blind=True, reason="stalled: no frame for 5 s"))
+    page.wait_for_selector("#alerts li:has-text('person') .state >> text=blind")
+    page.wait_for_selector("#alerts >> text=stalled: no frame for 5 s")
+
+    page.reload()  # what is open comes from the log
+    page.wait_for_selector("#alerts li[data-severity=critical]")
+    assert page.locator("#alerts li").count() == 2
+    publish(alert(4, alert_id="two", phase="end", ended_ns=4 * 10**9))
+    page.wait_for_selector("#alerts li[data-severity=critical]", state="detached")
+    publish(alert(5, alert_id="one", phase="end", ended_ns=5 * 10**9))
+    page.wait_for_selector("#alerts", state="hidden")
+    assert page.locator("#changes >> text=alert over").count() == 2

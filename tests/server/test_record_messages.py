@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from streamqa.payload import record_payload
 from streamqa.records import Answer, Change, Fault, Lost, SourceStatus
 from streamqa.server.record_messages import (
+    AlertRecord,
     AnswerRecord,
     ChangeRecord,
     ErrorRecord,
@@ -18,6 +19,7 @@ from streamqa.server.record_messages import (
     SourceRecord,
 )
 from streamqa.types import Box, Decision, Point, Reading, Value
+from tests.sinks.records import alert
 
 AT = datetime(2026, 11, 22, 2, 22, 34, 120_400, tzinfo=UTC)
 
@@ -35,6 +37,9 @@ def answer(value: Value, state: Any = "ok", **more: Any) -> Answer:
 @pytest.mark.parametrize(("record", "model"), [
     *((answer(value), AnswerRecord) for value in (True, 3, 2.5, "a cat", (), (Point(0.1, 0.2),), (Box(0, 0, 1, 1),))),
     *((answer(None, state), AnswerRecord) for state in ("unsure", "stale", "error")),
+    *((alert(3, value=value), AlertRecord) for value in (True, 3, "red", None, (Point(0.1, 0.2),))),
+    (alert(3, phase="end", ended_ns=4 * 10**9, ended_at=AT, is_blind=True, reason="source ended"), AlertRecord),
+    (alert(3, began_at=None, confidence=None, peak_confidence=None), AlertRecord),
     (SourceStatus("gate", "live", "", AT), SourceRecord),
     (SourceStatus("gate", "stalled", "no packet", AT, 5), SourceRecord),
     (Fault("model_worker", "it died", AT), ErrorRecord),

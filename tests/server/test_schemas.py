@@ -142,3 +142,11 @@ def test_records_are_told_from_what_has_their_type() -> None:
     assert name_of({"type": "gap", "seq": None}) == "gap_record"
     assert name_of({"type": "gap"}) == "gap"
     assert name_of({"type": "answer", "seq": 1}) == "answer"
+
+
+def test_every_record_that_is_described_is_published() -> None:
+    from typing import get_args
+
+    from streamqa.server import record_messages, schemas
+
+    assert set(get_args(record_messages.Record)) == set(schemas._RECORDS.values())

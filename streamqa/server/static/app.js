@@ -1,5 +1,6 @@
 // The first page: pictures, the newest answer to each question, and what changed.
 
+import { fetchAlerts, placeAlerts, takeAlert } from "./alerts.js";
 import { ageText, gapText, insteadText, make, stateText, timeText, valueText } from "./text.js";
 import { listen } from "./wire.js";
 
@@ -194,6 +195,7 @@ function error(record) {
 const PHASES = { begin: "alert", update: "alert goes on", end: "alert over" };
 
 function alert(record) {
+  takeAlert(record);
   const said = valueText(record.value) ?? "no value";
   const why = record.reason ? `, ${record.blind ? "blind, " : ""}${record.reason}` : "";
   const about = { captured_at: record.began_at ? record.at : null, t_s: record.t_s, source: record.source };
@@ -232,9 +234,11 @@ setInterval(() => {
   }
 }, 200);
 
+placeAlerts(find("alerts"));
 find("changes").append(make("li", { class: "empty", text: "nothing yet" }));
 const handlers = { hello, answer, alert, source, error, gap, change: changed };
 listen((message) => {
   keeping(message);
+  if (message.type === "hello") fetchAlerts();
   handlers[message.type]?.(message);
 }, showConnection);
