@@ -72,13 +72,19 @@ class Schedule:
 
     def decided(self, question_id: str, source: str, value: Value, t_ns: int) -> None:
         """What was decided on the frame of `t_ns`, for the questions that follow it; None: nothing is known."""
-        for follower in self._of(source):
-            if follower.only_if is None or follower.only_if.question != question_id:
-                continue
-            if not follower.only_if.condition.holds(value):
-                self._holding.pop((follower.id, source), None)
-            else:
-                self._holding.setdefault((follower.id, source), t_ns)
+        asked = self._of(source)
+        followers = [f for f in asked if f.only_if is not None and f.only_if.question == question_id]
+        if not followers:
+            return
+        waits = any(one.id == question_id and one.only_if is not None for one in asked)
+        if waits and (question_id, source) not in self._holding:
+            value = None  # it is asked no longer, and this is the last that comes of it
+        for follower in followers:
+            key = (follower.id, source)
+            if follower.only_if is not None and follower.only_if.condition.holds(value):
+                self._holding.setdefault(key, t_ns)
+            elif self._holding.pop(key, None) is not None:
+                self.decided(follower.id, source, None, t_ns)  # nor is it known what holds of that
 
     def follows(self, source: str) -> bool:
         """Whether what is asked of a frame of `source` depends on the answers to those before it."""
@@ -92,6 +98,9 @@ class Schedule:
         for key in [key for key in self._accounts if key[0] not in after]:
             del self._accounts[key]
         self._holding = {key: t_ns for key, t_ns in self._holding.items() if _still(key[0], before, after)}
+        while gone := [key for key in self._holding if not self._is_based(key, after)]:
+            for key in gone:
+                del self._holding[key]
         for question in questions:
             old = before.get(question.id)
             if old == question:
@@ -111,6 +120,9 @@ class Schedule:
         """
         found = []
         self._sources.add(frame.source)
+        for question in self._of(frame.source):
+            if question.when is not None and not _is_active(question, frame):
+                self.decided(question.id, frame.source, None, frame.t_ns)  # out of its hours
         for question in self._of(frame.source):
             account = self._account(question.id, frame.source)
             tick = frame.t_ns // question.every_ns
@@ -154,6 +166,12 @@ class Schedule:
     def _since(self, question: Question, source: str) -> int | None:
         """Stream time after which it is to be asked, as far as other questions go; None: it is not."""
         return -1 if question.only_if is None else self._holding.get((question.id, source))
+
+    def _is_based(self, key: tuple[str, str], known: Mapping[str, Question]) -> bool:
+        """Whether what a follower waits for is itself still asked."""
+        follow = known[key[0]].only_if
+        first = None if follow is None else known.get(follow.question)
+        return first is not None and (first.only_if is None or (first.id, key[1]) in self._holding)
 
     def _account(self, question_id: str, source: str) -> _Account:
         return self._accounts.setdefault((question_id, source), _Account())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from streamqa.capture.buffer import FrameBuffer
 from streamqa.conditions import parse_follow
 from streamqa.engine.engine import Engine, EngineSettings
 from streamqa.engine.schedule import Schedule
+from streamqa.hours import parse_hours
 from streamqa.metrics import Metrics
 from streamqa.records import Answer
 from streamqa.testing import ScriptedModel, make_frame
@@ -90,8 +93,32 @@ def test_chains_and_other_kinds() -> None:
     schedule.decided("bus", "cam", False, NS_PER_S)
     assert due(2) == ["cars", "bus", "who"]
     schedule.decided("cars", "cam", None, 2 * NS_PER_S)  # not known is not three
-    assert due(3) == ["cars", "who"]
-    assert due(4) == ["cars", "who"]
+    schedule.decided("bus", "cam", False, 2 * NS_PER_S)  # which was in the model then
+    assert due(3) == ["cars"]
+    assert due(4) == ["cars"]
+
+
+def test_a_chain_ends_also_where_its_first_question_is_paused_or_out_of_its_hours() -> None:
+    noon = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    first = question("cars", when=parse_hours("08:00-12:00 UTC"))
+    rest = [question("bus", "cars"), question("who", "bus")]
+    for is_paused in (False, True):
+        schedule = Schedule([first, *rest])
+
+        def due(t: int, schedule: Schedule = schedule) -> list[str]:
+            at = noon + timedelta(seconds=t - 2)
+            frame = replace(make_frame("cam", t), captured_at=at, is_live=True)
+            return [d.question.id for d in schedule.due(frame)]
+
+        due(0)
+        schedule.decided("cars", "cam", True, 0)
+        schedule.decided("bus", "cam", True, 0)
+        assert due(1) == ["cars", "bus", "who"]
+        if is_paused:
+            schedule.replace([replace(first, when=None, is_paused=True), *rest])
+        assert due(2) == []
+        assert due(5) == []
+        assert (schedule.skipped("who", "cam"), schedule.inactive("who", "cam")) == (0, 5)
 
 
 def test_what_is_between_the_thresholds_still_holds() -> None:
