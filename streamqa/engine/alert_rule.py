@@ -61,6 +61,8 @@ class RuleState:
         self._free_ns: int | None = None  # stream time from which on one may begin
         self._free_at: datetime | None = None  # the same of an alert that ended before a restart
         self._ended_ns = 0  # of the last alert
+        self._is_anew = False  # nothing is known since `_let_go`
+        self._anew_ns = 0  # stream time of the first decision that was known after it
         self._restored = False  # the open alert began in another process, on a stream time of its own
         self.open: Alert | None = None
 
@@ -82,6 +84,8 @@ class RuleState:
                 self._let_go()
             return Told([])
         self._unknown = 0
+        if self._is_anew:
+            self._is_anew, self._anew_ns = False, answer.t_ns
         changed = self._last is not None and said(decision.value) != said(self._last)
         self._last = decision.value
         holds = self._rule.when.holds(decision.value, changed)
@@ -103,7 +107,8 @@ class RuleState:
     def blind(self, reason: str, t_ns: int | None, at: datetime) -> list[Alert]:
         """Nothing is seen from now on: what is coming is forgotten, what is open is marked."""
         self._let_go()
-        if self.open is None or (self.open.is_blind and self.open.reason == reason):
+        # Told once: a camera that is away for days has one reason after the other.
+        if self.open is None or self.open.is_blind:
             return []
         self.open = self._step(self.open, "update", t_ns, None, at, is_blind=True, reason=reason)
         return [self.open]
@@ -116,12 +121,13 @@ class RuleState:
         return [self._ended(self.open, t_ns, None, at, reason, None)]
 
     def _let_go(self) -> None:
-        self._coming, self._last = None, None
+        self._coming, self._last, self._is_anew = None, None, True
         self._votes.clear()
 
     def _met(self, answer: Answer) -> Told:
         """The condition is met, and nothing is open: begin, wait, or hold back."""
-        since_ns = max(_run_start(self._votes, True, answer.t_ns), self._ended_ns)
+        # The window's run may have begun before a time in which nothing was seen.
+        since_ns = max(_run_start(self._votes, True, answer.t_ns), self._ended_ns, self._anew_ns)
         coming = self._coming = self._coming or _Coming(since_ns, answer)
         if (answer.decision.confidence or 0.0) > (coming.best.decision.confidence or 0.0):
             coming.best = answer
@@ -131,8 +137,9 @@ class RuleState:
             first, coming.is_held_back = not coming.is_held_back, True
             return Told([], held_back=first)
         self._coming = None
-        self.open, self._restored = self._begun(answer, coming), False
-        return Told([self.open])
+        begun = self._begun(answer, coming)
+        self.open, self._restored = replace(begun, picture=None), False  # 6 MB, for as long as it is open
+        return Told([begun])
 
     def _is_closed(self, answer: Answer) -> bool:
         """Whether no alert begins now, by the cooldown or the rule's hours."""
@@ -226,7 +233,9 @@ class RuleState:
         ended_at = None if wall is None else wall - timedelta(microseconds=(t_ns - ended_ns) / 1000)
         if ended_at is None and open_.began_at is not None:
             ended_at = at
-        duration_ns = self._lasted(open_, ended_ns, ended_at or at)
+        duration_ns = ended_ns - open_.began_ns
+        if self._restored:
+            duration_ns = self._lasted(open_, ended_ns, ended_at or at)
         self.open = None
         self._coming = None
         self._ended_ns, self._free_ns = ended_ns, t_ns + self._rule.cooldown_ns

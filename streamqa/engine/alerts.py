@@ -27,14 +27,15 @@ class Alerts:
         self._questions = {question.id: question for question in questions}
         self._states: dict[_Key, RuleState] = {}
         self._blind: dict[str, str] = {}  # source -> why
-        self._orphans: list[Alert] = []  # open, and of no rule any more
+        self._orphans: list[tuple[Alert, str]] = []  # open, and with no rule to go on with, and why
         for alert in earlier:
             self._restore(alert)
 
     def decided(self, answer: Answer) -> Told:
         """Take an answer."""
         question = self._questions.get(answer.question)
-        if question is None or not question.alerts or answer.source in self._blind:
+        # What comes out of the model after a pause has begun is not heard: nothing would come after it.
+        if question is None or question.is_paused or answer.source in self._blind:
             return Told([])
         told = [self._state(question, rule, answer.source).decided(answer) for rule in question.alerts]
         return Told([alert for one in told for alert in one.alerts], any(one.held_back for one in told))
@@ -79,12 +80,22 @@ class Alerts:
     def orphans(self, sources: Iterable[str], at: datetime) -> list[Alert]:
         """End what was open in an earlier process and has no rule, or none of these sources, any more."""
         known = set(sources)
-        told = [replace(one, phase="end", reason="rule removed", at=at, ended_at=at) for one in self._orphans]
-        told = [replace(one, ended_ns=one.t_ns, is_blind=False) for one in told]
+        told = [
+            replace(
+                one,
+                phase="end",
+                reason=reason,
+                at=at,
+                ended_ns=one.t_ns,
+                ended_at=None if one.began_at is None else at,
+                is_blind=False,
+            )
+            for one, reason in self._orphans
+        ]
         self._orphans = []
         for key, state in list(self._states.items()):
-            if key[2] not in known:
-                told += state.end("source removed", None, at)
+            if key[2] not in known or not self._questions[key[0]].asks(key[2]):
+                told += state.end("question changed" if key[2] in known else "source removed", None, at)
                 del self._states[key]
         return told
 
@@ -97,13 +108,14 @@ class Alerts:
         rules = question.alerts if question is not None else ()
         rule = next((rule for rule in rules if rule.name == alert.rule), None)
         # A recording begins anew with each process: what was open in it belongs to the run before.
-        is_lost = rule is None or str(rule.when) != alert.when or alert.began_at is None
-        if question is None or rule is None or is_lost:
+        is_over = alert.began_at is None
+        if question is None or rule is None or str(rule.when) != alert.when or is_over:
             if alert.phase != "end":
-                self._orphans.append(alert)
-            return
-        if (question.id, rule.name, alert.source) not in self._states:
+                self._orphans.append((alert, "stopped" if is_over else "rule removed"))
+        elif (question.id, rule.name, alert.source) not in self._states:
             self._state(question, rule, alert.source).restore(alert)
+        elif alert.phase != "end":  # another one came after it: the log was full when it ended
+            self._orphans.append((alert, "its end was not recorded"))
 
     def _of_source(self, source: str) -> list[RuleState]:
         return [state for key, state in self._states.items() if key[2] == source]

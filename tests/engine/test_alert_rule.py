@@ -158,6 +158,49 @@ def test_blind_forgets_what_was_coming() -> None:
     assert times(found) == [("begin", 6, 4, None)]
 
 
+def test_after_blindness_it_has_to_hold_anew_though_the_window_still_says_the_same() -> None:
+    one, feed = state(rule(hold_ns=3 * NS_PER_S))
+    assert [a for answer in feed.answers("nyy") for a in one.decided(answer).alerts] == []
+    assert one.blind("stalled", None, AT) == []
+    feed.t_ns = 60 * NS_PER_S
+    found = [a for answer in feed.answers("yyyy") for a in one.decided(answer).alerts]
+    assert times(found) == [("begin", 63, 60, None)]
+
+
+def test_after_silence_it_has_to_hold_anew_though_the_window_still_says_the_same() -> None:
+    judged = rule(hold_ns=2 * NS_PER_S)
+    assert times(told(judged, "yeeeyyy", window_ns=9 * NS_PER_S, decide="majority")) == [
+        ("begin", 6, 4, None)
+    ]
+
+
+def test_blind_is_told_once_whatever_the_reasons() -> None:
+    """A camera that takes connections and gives no picture is stalled and reconnecting in turns, for days."""
+    one, feed = state(rule())
+    list(map(one.decided, feed.answers("y")))
+    reasons = ["stalled: no frame", "reconnecting: x", "stalled: no frame"]
+    assert [len(one.blind(reason, None, AT)) for reason in reasons] == [1, 0, 0]
+
+
+def test_it_lasted_from_its_beginning_to_its_end() -> None:
+    """Though it was told to last longer, before it was known that it had ended."""
+    one, feed = state(rule(), window_ns=5 * NS_PER_S, decide="majority")
+    list(map(one.decided, feed.answers("yyynn")))
+    (blind,) = one.blind("stalled", 5 * NS_PER_S, AT)
+    (end,) = one.decided(feed.answer(reading("n"))).alerts
+    assert (blind.duration_ns, end.duration_ns) == (5 * NS_PER_S, 3 * NS_PER_S)
+    assert end.ended_ns == end.began_ns + end.duration_ns
+
+
+def test_an_open_alert_holds_no_picture() -> None:
+    one, feed = state(rule())
+    (answer,) = feed.answers("y")
+    (begin,) = one.decided(replace(answer, view=np.zeros((2, 2, 3), np.uint8))).alerts
+    assert begin.picture is not None
+    assert one.open is not None
+    assert one.open.picture is None
+
+
 def test_an_alert_goes_on_after_a_restart() -> None:
     judged = rule()
     one, feed = state(judged)

@@ -233,3 +233,36 @@ def test_what_has_no_rule_any_more_ends_at_the_start() -> None:
     assert (end.phase, end.reason, end.alert_id) == ("end", "rule removed", told[0].alert_id)
     (gone,) = Alerts([asked], told).orphans(["yard"], AT)
     assert (gone.phase, gone.reason) == ("end", "source removed")
+
+
+def test_what_comes_out_of_the_model_after_a_pause_is_not_heard() -> None:
+    asked = question(rule())
+    alerts, feed = Alerts([asked]), Feed(asked)
+    play(alerts, feed, "y")
+    alerts.replace([changed(asked, is_paused=True)], AT)
+    assert play(alerts, feed, "Yn") == []
+    assert [a.is_blind for a in alerts.open()] == [True]
+
+
+def test_an_end_that_was_lost_in_a_full_log_is_told_at_the_next_start() -> None:
+    asked = question(rule())
+    begin, _, _, end = play(Alerts([asked]), Feed(asked), "ynyn")
+    (late,) = Alerts([asked], [end, begin]).orphans(["gate"], AT)
+    assert (late.phase, late.alert_id) == ("end", begin.alert_id)
+    assert late.reason == "its end was not recorded"
+
+
+def test_what_is_asked_of_other_sources_now_ends_at_the_start() -> None:
+    asked = question(rule())
+    told = play(Alerts([asked]), Feed(asked), "y")
+    again = Alerts([changed(asked, sources=("yard",))], told)
+    (end,) = again.orphans(["gate", "yard"], AT)
+    assert (end.phase, end.reason) == ("end", "question changed")
+    assert again.open() == []
+
+
+def test_a_recording_that_was_stopped_is_not_told_to_have_lost_its_rule() -> None:
+    asked = question(rule())
+    told = play(Alerts([asked]), Feed(asked, live=False), "y")
+    (end,) = Alerts([asked], told).orphans(["gate"], AT)
+    assert (end.phase, end.reason, end.ended_at) == ("end", "stopped", None)
