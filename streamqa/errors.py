@@ -5,6 +5,7 @@ StreamQAError
  │    ├── NotThere           no source, question, frame or record of that name
  │    ├── TakenId            there is one of that name already
  │    └── NotAllowed         it may not be done by whoever asks, or from where it is asked
+ │         └── NoAddress     where it leads to has no address now: it may have one later
  ├── Busy                    too much is asked at once: try again soon
  ├── SourceError             a camera or a file                                          exit code 3
  │    ├── SourceUnavailable  not there now: retry with backoff
@@ -46,6 +47,10 @@ class TakenId(ConfigError):
 
 class NotAllowed(ConfigError):
     """It may not be done by whoever asks, or from where it is asked."""
+
+
+class NoAddress(NotAllowed):
+    """Where it leads to has no address now, so nobody can say whether it is allowed; it may have one later."""
 
 
 class Busy(StreamQAError):

@@ -124,7 +124,7 @@ class Hooks:
             raise ConfigError(f"webhook {name!r}: there are {MOST_SINKS} sinks already; remove one first")
         if settings.webhook.endswith("/…"):
             raise ConfigError(f"webhook {name!r}: … stands for an address that is never told; write it out")
-        check_url(self._place.reach, settings.webhook)
+        check_url(self._place.reach, settings.webhook, f"webhook {name!r}")
 
     def _opened(self, name: str, settings: WebhookConfig) -> Outlet:
         from streamqa.sinks.webhook import open_guarded

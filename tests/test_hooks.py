@@ -136,6 +136,15 @@ def test_what_is_wrong_is_refused(site: Site, receiver: Receiver, tmp_path: Path
     assert site.records == []
 
 
+@pytest.mark.parametrize(
+    "url", ["https://hooks.example/hunter2\\x", "https://me:hunter2/x@hooks.example/", "https://me:hunter2"]
+)
+def test_an_address_that_is_refused_is_not_told_either(site: Site, url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        site.hooks.put("far", settings(url), "ann")
+    assert "hunter2" not in str(refused.value)
+
+
 def test_there_are_only_so_many(site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamqa.hooks.MOST_SINKS", 2)
     for name in ("a", "b"):

@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Coroutine
 from contextlib import suppress
 
 from streamqa.capture.reach import Reach
 from streamqa.capture.resolve import addresses_of
-from streamqa.errors import NotAllowed
+from streamqa.errors import NoAddress, NotAllowed
 
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_CONNECTIONS = 32
@@ -32,11 +31,11 @@ class Relay:
     """Runs in a thread of its own from `start` to `close`.
 
     Bounded: so many connections at once, more are refused; each holds a chunk in each direction and waits for whoever
-    is slower. `refusal` says what it refused last.
+    is slower. `refusal` says what it refused last, and `is_final` whether it would refuse the same again.
     """
 
     def __init__(self, reach: Reach, timeout_s: float) -> None:
-        self.refusal = ""
+        self.refusal, self.is_final = "", False
         self._reach = reach
         self._timeout_s = timeout_s
         self._loop = asyncio.new_event_loop()
@@ -81,13 +80,15 @@ class Relay:
         self._tasks.add(task)
         try:
             if len(self._tasks) > _MOST_CONNECTIONS:
-                self._refuse(writer, "too many connections at once")
+                self._refuse(writer, "too many connections at once", is_final=False)
             else:
                 async with asyncio.timeout(self._timeout_s):
                     head = await reader.readuntil(b"\r\n\r\n")
                 await self._pass_on(head, reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
             pass  # either side is gone, or says nothing sensible; FFmpeg tells what that means to it
+        except asyncio.CancelledError:
+            pass  # by `close`; a task that ends so would be told as a mistake (Python 3.11)
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -103,27 +104,38 @@ class Relay:
         try:
             there = await self._connected(found["host"].decode().strip("[]"), port)
         except NotAllowed as error:
-            self._refuse(writer, str(error))
+            self._refuse(writer, str(error), is_final=not isinstance(error, NoAddress))
             return
         if there is None:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
+        if is_tunnel:
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:  # one request for each connection: the next one may be for another host
+            request = b" ".join((found["method"], found["path"] or b"/", b"HTTP/1.1"))
+            there[1].write(b"\r\n".join((request, _once(rest))))
+        asking = self._loop.create_task(
+            self._hand_on(reader, there[1], None if is_tunnel else _body_bytes(rest))
+        )
         try:
-            if is_tunnel:
-                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-                self._in_background(_pump(reader, there[1]))
-            else:  # one request for each connection: the next one may be for another host
-                request = b" ".join((found["method"], found["path"] or b"/", b"HTTP/1.1"))
-                there[1].write(b"\r\n".join((request, _once(rest))))
-                self._in_background(_pump(reader, there[1], _body_bytes(rest)))
             await _pump(there[0], writer)
         finally:
+            asking.cancel()
             there[1].close()
 
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _hand_on(
+        self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, most: int | None
+    ) -> None:
+        """What the client says. Once it has gone, the other side has a while to come to its end, too.
+
+        Nothing else would notice: a server that hangs would hold its connection here for ever.
+        """
+        await _pump(reader, there, most)
+        with suppress(OSError):
+            while await reader.read(_CHUNK_BYTES):
+                pass
+        await asyncio.sleep(self._timeout_s)
+        there.transport.abort()
 
     async def _connected(
         self, host: str, port: int
@@ -136,8 +148,8 @@ class Relay:
                     return await asyncio.open_connection(str(address), port)
         return None
 
-    def _refuse(self, writer: asyncio.StreamWriter, why: str) -> None:
-        self.refusal = why
+    def _refuse(self, writer: asyncio.StreamWriter, why: str, *, is_final: bool = True) -> None:
+        self.refusal, self.is_final = why, is_final
         writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from streamqa.capture.reach import Address, Reach
 from streamqa.capture.source import kind_of, redact
-from streamqa.errors import NotAllowed
+from streamqa.errors import NoAddress, NotAllowed
 from streamqa.settings import SourceConfig
 
 RESOLVE_S = 5.0
@@ -44,8 +44,10 @@ def check_source(reach: Reach, settings: SourceConfig) -> None:
         check_url(reach, url)
 
 
-def check_url(reach: Reach, url: str) -> None:
+def check_url(reach: Reach, url: str, name: str = "") -> None:
     """Refuse a URL that leads, or may lead, to where nobody on the network shall. Takes at most `RESOLVE_S`.
+
+    `name` is what messages call it where all of it is a secret.
 
     Raises:
         NotAllowed: an address of its host is not public, or it has none, or the URL can be read in two ways.
@@ -53,7 +55,7 @@ def check_url(reach: Reach, url: str) -> None:
     found = _URL.fullmatch(url)
     if found is None:
         raise NotAllowed(
-            f"{redact(url)!r}: write it plainly: scheme://user:password@host:port/path, with %40 for @ inside of "
+            f"{name or repr(redact(url))}: write it plainly: scheme://user:password@host:port/path, with %40 for @ inside of "
             "user and password, and hosts in ASCII letters (xn--…)"
         )
     addresses_of(reach, found["host"].strip("[]"), int(found["port"] or 0))
@@ -63,11 +65,12 @@ def addresses_of(reach: Reach, host: str, port: int) -> list[Address]:
     """The addresses of `host`, all of them allowed. Takes at most `RESOLVE_S`.
 
     Raises:
-        NotAllowed: it has none, or one that is not allowed. Which, it does not say.
+        NoAddress: it has none.
+        NotAllowed: one of them is not allowed. Which, it does not say.
     """
     found = _resolved(host, port)
     if not found:
-        raise NotAllowed(f"host {host!r}: no address is known for it (DNS); check its name")
+        raise NoAddress(f"host {host!r}: no address is known for it (DNS); check its name")
     if not reach.knows(host) and not all(map(reach.allows, found)):
         raise NotAllowed(
             f"host {host!r}: its address is not a public one; serve.add.hosts can allow it by name or network"

@@ -29,6 +29,7 @@ from concurrent.futures import CancelledError
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
 import stamina
@@ -111,6 +112,7 @@ class Webhook:
             timeout=self._timeout_s,
             follow_redirects=False,
             proxy=None if self._relay is None else self._relay.start(),
+            cookies=_no_cookies(),
             trust_env=reach is None,  # of who runs this, and not for whoever adds webhooks to it
         )
         self._loop = LoopThread(f"webhook {self.target}")
@@ -172,7 +174,7 @@ class Webhook:
 
     def _refuse_forbidden(self) -> None:
         if self._relay is not None and self._relay.refusal:
-            raise Undelivered(f"{self.target}: {self._relay.refusal}", retry=False)
+            raise Undelivered(f"{self.target}: {self._relay.refusal}", retry=not self._relay.is_final)
 
 
 class _NoAnswer(Undelivered):
@@ -212,8 +214,10 @@ def shown(url: str) -> str:
     """
     try:
         parsed = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise ConfigError(f"webhook: the address is none ({error})") from None
+    except httpx2.InvalidURL:  # its own words may hold a part of it, a password with a / for one
+        raise ConfigError(
+            "webhook: the address is none; write https://host/path, with %2F for / inside of a password"
+        ) from None
     if not parsed.host:
         raise ConfigError("webhook: the address has no host; write https://host/path")
     port = "" if parsed.port is None else f":{parsed.port}"
@@ -258,6 +262,11 @@ def _until_s(date: str) -> float:
     moment = parsedate_to_datetime(date)
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return (moment - datetime.now(UTC)).total_seconds()
+
+
+def _no_cookies() -> CookieJar:
+    """A jar that takes none: what receivers set would be kept for ever, and go back with each message."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 async def _thrown_away(response: httpx2.Response) -> None:

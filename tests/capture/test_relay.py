@@ -246,3 +246,24 @@ def test_by_hand(web: Any) -> None:
     finally:
         relay.close()
         relay.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_what_hangs_is_let_go_when_nobody_waits_for_it(method: str) -> None:
+    relay = Relay(REACH, 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        port, there = int(relay.start().rpartition(":")[2]), server.getsockname()[1]
+        target = f"127.0.0.1:{there}" if method == "CONNECT" else f"http://127.0.0.1:{there}/"
+        try:
+            for _ in range(40):  # more than are taken at once
+                with socket.create_connection(("127.0.0.1", port), 5) as client:
+                    client.sendall(f"{method} {target} HTTP/1.1\r\n\r\n".encode())
+                    held = server.accept()[0]
+                held.settimeout(5)
+                with held, suppress(ConnectionResetError):  # it says nothing, and is told all the same
+                    while held.recv(1000):
+                        pass
+            assert relay.refusal == ""
+        finally:
+            relay.close()

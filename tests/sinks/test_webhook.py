@@ -344,6 +344,23 @@ def test_a_name_that_changes_its_address_is_caught(monkeypatch: pytest.MonkeyPat
         assert [(request.here, request.json["seq"]) for request in receiver.requests] == [("127.0.0.1", 1)]
 
 
+def test_a_name_that_is_not_found_for_a_while_costs_nothing(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = socket.getaddrinfo, [socket.gaierror(-3, "Temporary failure")] * 5
+
+    def failing(*wanted: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*wanted, **more)
+
+    monkeypatch.setattr("socket.getaddrinfo", failing)
+    with opened(receiver.url(), reach=LOOPBACK) as outlet:
+        outlet.write([logged(1)])
+        assert outlet.drained(15)
+        assert (outlet.state().delivered, outlet.state().dropped) == (1, 0)
+
+
 def test_an_added_webhook_over_tls_asks_the_guard_too() -> None:
     with opened("https://127.0.0.2:9/", reach=LOOPBACK) as outlet:
         outlet.write([logged(1)])
@@ -363,7 +380,18 @@ def test_what_is_shown_of_an_address(url: str, target: str) -> None:
     assert shown(url) == target
 
 
-@pytest.mark.parametrize("url", ["http://", "https://host:port/", "http://[::1/"])
+@pytest.mark.parametrize(
+    "url", ["http://", "https://host:port/", "http://[::1/", "https://me:hunter2/x@host/"]
+)
 def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(ConfigError, match="sink hook: webhook: the address"):
+    with pytest.raises(ConfigError, match="sink hook: webhook: the address") as told:
         open_outlet(settings(url), "hook", make_context())
+    assert "hunter2" not in str(told.value)
+
+
+def test_what_a_receiver_wants_remembered_is_not(receiver: Receiver) -> None:
+    receiver.answers = [Answer(200, {"set-cookie": "a=b; Path=/"})]
+    with sending(receiver.url()) as webhook:
+        webhook.send("e0:1", "{}")
+        webhook.send("e0:2", "{}")
+    assert "cookie" not in receiver.requests[1].headers
