@@ -7,6 +7,7 @@ written is taken off again. The file may be moved away or truncated at any time,
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import sys
@@ -137,15 +138,29 @@ def _opened(path: Path) -> int:
 
 
 def _mend(file: int, size: int) -> None:
-    """Take off half a line at the end, which a killed process left."""
+    """Take off half a line at the end, which a killed process left; a whole one that lacks its end gets it.
+
+    Raises OSError: what stands there is neither.
+    """
     begin = max(0, size - _TAIL_BYTES)
     tail = os.pread(file, size - begin, begin)
-    if tail and not tail.endswith(b"\n"):
-        whole = tail.rfind(b"\n") + 1
-        if whole or begin == 0:
-            os.ftruncate(file, begin + whole)
-        else:  # a line longer than any record: not ours to cut
-            os.write(file, b"\n")
+    if not tail or tail.endswith(b"\n"):
+        return
+    whole = tail.rfind(b"\n") + 1
+    last = tail[whole:]
+    if (not whole and begin) or _is_whole(last):  # longer than any record: not ours to cut
+        os.write(file, b"\n")
+    elif last.startswith(b"{"):
+        os.ftruncate(file, begin + whole)
+    else:
+        raise OSError(errno.EINVAL, "ends in something else than JSON lines")
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _reason(error: OSError) -> str:

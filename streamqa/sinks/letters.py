@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,8 +115,10 @@ class Letters:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        # For its owner only from the first byte on; SQLite gives its journal the same rights.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # For its owner only from the first byte on; SQLite gives its journal the same rights. One that is there is not
+        # opened here: closing it again would take away the locks that other threads hold on it.
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S)) as connection:
             if connection.execute("PRAGMA user_version").fetchone() == (0,):
                 connection.executescript(_SCHEMA)

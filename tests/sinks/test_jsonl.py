@@ -174,6 +174,8 @@ def test_a_lost_folder_is_a_state(tmp_path: Path) -> None:
         ('{"seq":1}\n{"seq":2}\n{"se', [1, 2, 9]),
         ('{"se', [9]),
         ('{"seq":1}\n{"seq":2}\n', [1, 2, 9]),
+        ('{"seq":1}\n{"seq":2}', [1, 2, 9]),  # all of it but its end
+        ('{"seq": 1}', [1, 9]),  # as other programs write it
     ],
 )
 def test_half_a_line_of_a_killed_process_goes(tmp_path: Path, before: str, after: list[int]) -> None:
@@ -193,7 +195,7 @@ def test_a_long_last_line_of_somebody_else_is_left_alone(tmp_path: Path) -> None
     assert path.read_text().startswith("{" + "x" * 100_000 + '\n{"')
 
 
-@pytest.mark.parametrize("what", ["folder", "pipe", "database", "nowhere"])
+@pytest.mark.parametrize("what", ["folder", "pipe", "database", "indented", "nowhere"])
 def test_what_is_no_such_file_is_refused_and_left_alone(tmp_path: Path, what: str) -> None:
     path = tmp_path / "out.jsonl"
     if what == "folder":
@@ -202,12 +204,16 @@ def test_what_is_no_such_file_is_refused_and_left_alone(tmp_path: Path, what: st
         os.mkfifo(path)
     elif what == "database":
         path.write_bytes(b"SQLite format 3\0")
+    elif what == "indented":
+        path.write_text('{\n  "a": 1\n}')
     else:
         path = tmp_path / "nowhere" / "out.jsonl"
     with pytest.raises(ConfigError, match=r"sink jsonl: jsonl: .*; choose a file that may be written"):
         open_outlet(JsonlConfig(jsonl=str(path)), "jsonl", make_context())
     if what == "database":
         assert path.read_bytes() == b"SQLite format 3\0"
+    if what == "indented":
+        assert path.read_text() == '{\n  "a": 1\n}'
 
 
 def test_standard_output(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

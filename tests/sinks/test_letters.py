@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -77,6 +79,21 @@ def test_several_write_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert len(Letters(tmp_path / "u.db").read()) == 30
+
+
+def test_whoever_reads_leaves_the_locks_of_other_threads_alone(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    letters = Letters(path)
+    letters.put([letter(1)])
+    begin = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    writing = sqlite3.connect(path, isolation_level=None)
+    try:
+        writing.execute("BEGIN IMMEDIATE")
+        letters.counts()
+        found = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, timeout=30)
+    finally:
+        writing.close()
+    assert "database is locked" in found.stderr
 
 
 def test_another_file_is_an_error(tmp_path: Path) -> None:
