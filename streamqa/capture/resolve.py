@@ -55,8 +55,8 @@ def check_url(reach: Reach, url: str, name: str = "") -> None:
     found = _URL.fullmatch(url)
     if found is None:
         raise NotAllowed(
-            f"{name or repr(redact(url))}: write it plainly: scheme://user:password@host:port/path, with %40 for @ inside of "
-            "user and password, and hosts in ASCII letters (xn--…)"
+            f"{name or repr(redact(url))}: write it plainly: scheme://user:password@host:port/path, with %40 for @ "
+            "inside of user and password, and hosts in ASCII letters (xn--…)"
         )
     addresses_of(reach, found["host"].strip("[]"), int(found["port"] or 0))
 

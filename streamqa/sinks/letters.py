@@ -115,8 +115,8 @@ class Letters:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        # For its owner only from the first byte on; SQLite gives its journal the same rights. One that is there is not
-        # opened here: closing it again would take away the locks that other threads hold on it.
+        # For its owner only from the first byte on; SQLite gives its journal the same rights. One that is there is
+        # not opened here: closing it again would take away the locks that other threads hold on it.
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S)) as connection:
