@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -92,6 +91,7 @@ class Pipeline:
         self._stopping = threading.Event()
         self._engine_thread = threading.Thread(target=self._run_engine, name="engine", daemon=True)
         self._watch_thread = threading.Thread(target=self._run_watch, name="watch", daemon=True)
+        self._is_finishing = False  # the engine is asked to let alerts of ended sources end
         self._failure: Exception | None = None
 
     def start(self) -> None:
@@ -236,22 +236,33 @@ class Pipeline:
             now_ns, wall = time.monotonic_ns(), utc_now()
             self._sources.check(now_ns, wall)
             self._finish_ended()
+            self._look_at_alerts(wall)
             if (stepped_s := wall_watch.step(now_ns, wall)) is not None:
                 self._stepped(stepped_s, wall)
 
     def _finish_ended(self) -> None:
         """Let the alerts of sources that have ended end, once their last frame is answered."""
         ended = [source for source in self._alerting.ending() if self._buffer.is_drained(source)]
-        if not ended:
+        if not ended or self._is_finishing:  # a model may take minutes, in which the inbox would fill
             return
 
         def finish() -> None:
+            self._is_finishing = False
             for source in ended:
                 if self._buffer.is_drained(source) and not self._engine.is_busy_with(source):
                     self._alerting.finish(source)
 
-        with suppress(StreamQAError):  # too much to do, then later; or the line stops
+        self._is_finishing = True
+        try:
             self._engine.inbox.post(finish)
+        except StreamQAError:  # too much to do, then later; or the line stops
+            self._is_finishing = False
+
+    def _look_at_alerts(self, wall: datetime) -> None:
+        try:
+            self._alerting.looked(wall)
+        except StreamQAError as error:  # as in `_stepped`
+            _log.warning("alerts: %s", error)
 
     def _stepped(self, by_s: float, wall: datetime) -> None:
         message = (

@@ -61,7 +61,7 @@ class Alert:
     value: Value  # the newest decided value that met it
     confidence: float | None  # of that
     peak_confidence: float | None  # the largest of all since it began
-    is_blind: bool  # nothing is seen: its source gives no pictures, so it neither holds nor ends
+    is_blind: bool  # its source gives no pictures, or its question is not asked: it neither holds nor ends
     reason: str  # one line: why it is blind, or what ended it; "" when there is nothing to say
     began_ns: int  # stream time of the first reading of the run that began it
     began_at: datetime | None  # wall clock; None: recorded video

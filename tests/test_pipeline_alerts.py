@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -137,3 +138,32 @@ def test_a_source_that_is_removed_ends_its_alerts_and_a_changed_question_its_own
     assert [(a["phase"], a["reason"]) for a in kept.of("alert")] == [
         ("begin", None), ("end", "question changed"), ("begin", None), ("end", "source removed"),
     ]  # fmt: skip
+
+
+def test_a_model_that_takes_long_is_asked_once_to_let_the_alerts_of_an_ended_source_end(
+    tmp_path: Path,
+) -> None:
+    """Else changes would be refused after two minutes: the engine's inbox would be full."""
+    clip = bright_when(tmp_path / "a.mp4", lambda t: True, seconds=1)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(image: Any, prompt: Any) -> bool:
+        inside.set()
+        go_on.wait(15)
+        return True
+
+    with closing(AnswerLog(":memory:")) as log:
+        kept = Kept()
+        parts = Parts(
+            (person(),), (SourceSpec("gate", str(clip)),), ScriptedModel(slow), log, (kept,), Metrics()
+        )
+        pipeline = Pipeline(parts, stays=True)
+        pipeline.start()
+        wait_for(inside.is_set)
+        pipeline.remove_source("gate")
+        for _ in range(300):
+            pipeline._finish_ended()  # as the watch does twice a second
+        assert len(pipeline._engine.inbox._calls) <= 2  # and what the removal itself asks for
+        go_on.set()
+        wait_for(lambda: any(a["phase"] == "end" for a in kept.of("alert")))
+        pipeline.stop()

@@ -66,6 +66,13 @@ class RuleState:
         self._restored = False  # the open alert began in another process, on a stream time of its own
         self.open: Alert | None = None
 
+    @property
+    def is_live(self) -> bool:
+        """Whether what is open, or coming, has a wall time; False also where nothing is."""
+        if self.open is not None:
+            return self.open.began_at is not None
+        return self._coming is not None and self._coming.best.captured_at is not None
+
     def restore(self, newest: Alert) -> None:
         """Go on with what the newest record of an earlier process says."""
         if newest.phase == "end":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from streamqa.engine.alerts import Alerts
 from streamqa.metrics import Metrics
@@ -64,6 +65,11 @@ class Alerting:
             alerts = self._alerts.status(status)
             self._count(alerts)
             self._put([status, *alerts])
+
+    def looked(self, at: datetime) -> None:
+        """It is `at` on the wall clock, which no answer may tell. Raises what `put` raises."""
+        with self._lock:
+            self._tell(self._alerts.looked(at))
 
     def ending(self) -> list[str]:
         """Sources that have ended, and are not known to be answered to their end."""

@@ -12,8 +12,9 @@ from datetime import datetime
 
 from streamqa.conditions import AlertRule
 from streamqa.engine.alert_rule import RuleState, Told
+from streamqa.engine.window import BETWEEN
 from streamqa.records import Alert, Answer, SourceStatus
-from streamqa.types import Question
+from streamqa.types import Question, Value
 
 _SEEING = ("live",)
 _Key = tuple[str, str, str]  # question id, rule name, source
@@ -38,7 +39,10 @@ class Alerts:
         if question is None or question.is_paused or answer.source in self._blind:
             return Told([])
         told = [self._state(question, rule, answer.source).decided(answer) for rule in question.alerts]
-        return Told([alert for one in told for alert in one.alerts], any(one.held_back for one in told))
+        alerts = [alert for one in told for alert in one.alerts]
+        if answer.decision.reason != BETWEEN:  # then what was decided last still stands
+            alerts += self._unasked(answer, answer.question, answer.decision.value)
+        return Told(alerts, any(one.held_back for one in told))
 
     def status(self, status: SourceStatus) -> list[Alert]:
         """Take the state of a source. One that has ended is not blind: its last answers may still come (`finish`)."""
@@ -54,6 +58,15 @@ class Alerts:
             alert
             for state in self._of_source(status.source)
             for alert in state.blind(reason, status.t_ns, status.at)
+        ]
+
+    def looked(self, at: datetime) -> list[Alert]:
+        """It is `at` on the wall clock: nothing is seen for questions of live sources that are out of their hours."""
+        return [
+            alert
+            for key, state in self._states.items()
+            if state.is_live and (when := self._questions[key[0]].when) is not None and not when.active(at)
+            for alert in state.blind(f"outside of {when}", None, at)
         ]
 
     def finish(self, source: str, reason: str, at: datetime) -> list[Alert]:
@@ -102,6 +115,21 @@ class Alerts:
     def open(self) -> list[Alert]:
         """All alerts that are open."""
         return [state.open for state in self._states.values() if state.open is not None]
+
+    def _unasked(self, answer: Answer, question: str, value: Value) -> list[Alert]:
+        """Of questions that are asked no longer, since what `question` says does not hold, nothing is seen."""
+        told: list[Alert] = []
+        for one in self._questions.values():
+            follow = one.only_if
+            if follow is None or follow.question != question or follow.condition.holds(value):
+                continue
+            for rule in one.alerts:
+                state = self._states.get((one.id, rule.name, answer.source))
+                if state is not None:
+                    reason = f"not asked: {follow} does not hold"
+                    told += state.blind(reason, answer.t_ns, answer.answered_at)
+            told += self._unasked(answer, one.id, None)
+        return told
 
     def _restore(self, alert: Alert) -> None:
         question = self._questions.get(alert.question)

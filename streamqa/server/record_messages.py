@@ -133,7 +133,7 @@ class AlertRecord(_Record):
     value: Value = Field(description="the newest decided value that met it")
     confidence: _Probability | None
     peak_confidence: _Probability | None
-    blind: bool = Field(description="its source gives no pictures: it neither holds nor ends")
+    blind: bool = Field(description="nothing is seen, or asked: it neither holds nor ends")
     reason: str | None = Field(description="why it is blind, or what ended it")
     began_t_s: _Seconds = Field(description="first reading of the run that began it")
     began_at: Wall | None = Field(description="null: recorded video")

@@ -9,8 +9,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamqa.conditions import AlertRule
+from streamqa.conditions import AlertRule, parse_follow
 from streamqa.engine.alerts import Alerts
+from streamqa.hours import parse_hours
 from streamqa.records import Alert
 from streamqa.types import NS_PER_S, Question
 from tests.engine.decisions import AT, Feed, question, reading, rule
@@ -266,3 +267,54 @@ def test_a_recording_that_was_stopped_is_not_told_to_have_lost_its_rule() -> Non
     told = play(Alerts([asked]), Feed(asked, live=False), "y")
     (end,) = Alerts([asked], told).orphans(["gate"], AT)
     assert (end.phase, end.reason, end.ended_at) == ("end", "stopped", None)
+
+
+def test_what_is_asked_no_longer_is_not_seen() -> None:
+    """Follow-ups of a question that does not hold any more, and their own."""
+    first = question(id="car", every_ns=NS_PER_S)
+    second = question(rule(), id="bus", only_if=parse_follow("car"))
+    third = question(rule(), id="who", only_if=parse_follow("bus"))
+    alerts = Alerts([third, second, first])
+    feeds = [Feed(asked) for asked in (first, second, third)]
+    assert [len(play(alerts, feed, "y")) for feed in feeds] == [0, 1, 1]
+    blind = play(alerts, feeds[0], "n")
+    assert [(a.question, a.is_blind, a.reason) for a in blind] == [
+        ("bus", True, "not asked: car yes does not hold"), ("who", True, "not asked: bus yes does not hold"),
+    ]  # fmt: skip
+    assert play(alerts, feeds[0], "nu") == []
+    (back,) = play(alerts, feeds[1], "y")
+    assert (back.phase, back.question, back.is_blind) == ("update", "bus", False)
+
+
+def test_what_is_between_thresholds_still_lets_others_be_asked() -> None:
+    first = question(id="car", above=0.8)
+    second = question(rule(), id="bus", only_if=parse_follow("car"))
+    alerts, feed = Alerts([first, second]), Feed(first)
+    play(alerts, feed, "y")
+    play(alerts, Feed(second), "y")
+    assert play(alerts, feed, "w") == []
+    assert [a.is_blind for a in alerts.open()] == [False]
+
+
+def test_a_question_out_of_its_hours_is_not_seen() -> None:
+    asked = question(rule(), when=parse_hours("08:00-13:00 UTC"))
+    alerts, feed = Alerts([asked]), Feed(asked)
+    play(alerts, feed, "y")
+    assert alerts.looked(AT + timedelta(minutes=59)) == []
+    (blind,) = alerts.looked(AT + timedelta(hours=1))
+    assert (blind.is_blind, blind.reason) == (True, f"outside of {asked.when}")
+    assert alerts.looked(AT + timedelta(hours=2)) == []
+    recorded = Alerts([asked])
+    play(recorded, Feed(asked, live=False), "y")
+    assert recorded.looked(AT + timedelta(hours=1)) == []
+
+
+def test_what_had_not_become_an_alert_by_the_end_of_the_hours_begins_anew() -> None:
+    asked = question(rule(hold_ns=3 * NS_PER_S), when=parse_hours("08:00-13:00 UTC"))
+    alerts, feed = Alerts([asked]), Feed(asked)
+    assert play(alerts, feed, "yy") == []
+    assert alerts.looked(AT + timedelta(hours=1)) == []
+    feed.t_ns = 20 * 3600 * NS_PER_S
+    assert play(alerts, feed, "yyy") == []
+    (begin,) = play(alerts, feed, "y")
+    assert begin.began_ns == 20 * 3600 * NS_PER_S
