@@ -61,8 +61,8 @@ class RuleState:
         self._free_ns: int | None = None  # stream time from which on one may begin
         self._free_at: datetime | None = None  # the same of an alert that ended before a restart
         self._ended_ns = 0  # of the last alert
-        self._is_anew = False  # nothing is known since `_let_go`
-        self._anew_ns = 0  # stream time of the first decision that was known after it
+        self._is_anew = False  # nothing has been seen since what was coming was let go
+        self._anew_ns = 0  # stream time of the first reading after that
         self._restored = False  # the open alert began in another process, on a stream time of its own
         self.open: Alert | None = None
 
@@ -84,15 +84,16 @@ class RuleState:
     def decided(self, answer: Answer) -> Told:
         """Take a decision; never raises for what an answer may hold."""
         decision = answer.decision
+        if self._is_anew and answer.reading.state == "ok":
+            self._is_anew, self._anew_ns = False, answer.t_ns
         if decision.state != "ok" or answer.reading.state != "ok":  # an older reading says nothing new
             if decision.reason != BETWEEN:
                 self._unknown += 1
             if self._unknown >= _PATIENCE:
-                self._let_go()
+                # A window that has not decided yet is not blind.
+                self._let_go(is_seen=answer.reading.state == "ok")
             return Told([])
         self._unknown = 0
-        if self._is_anew:
-            self._is_anew, self._anew_ns = False, answer.t_ns
         changed = self._last is not None and said(decision.value) != said(self._last)
         self._last = decision.value
         holds = self._rule.when.holds(decision.value, changed)
@@ -113,7 +114,7 @@ class RuleState:
 
     def blind(self, reason: str, t_ns: int | None, at: datetime) -> list[Alert]:
         """Nothing is seen from now on: what is coming is forgotten, what is open is marked."""
-        self._let_go()
+        self._let_go(is_seen=False)
         # Told once: a camera that is away for days has one reason after the other.
         if self.open is None or self.open.is_blind:
             return []
@@ -122,13 +123,14 @@ class RuleState:
 
     def end(self, reason: str, t_ns: int | None, at: datetime) -> list[Alert]:
         """Nothing will ever be seen again: what is open ends, as of the last that was seen."""
-        self._let_go()
+        self._let_go(is_seen=False)
         if self.open is None:
             return []
         return [self._ended(self.open, t_ns, None, at, reason, None)]
 
-    def _let_go(self) -> None:
-        self._coming, self._last, self._is_anew = None, None, True
+    def _let_go(self, *, is_seen: bool) -> None:
+        self._coming, self._last = None, None
+        self._is_anew = self._is_anew or not is_seen
         self._votes.clear()
 
     def _met(self, answer: Answer) -> Told:

@@ -174,6 +174,11 @@ def test_after_silence_it_has_to_hold_anew_though_the_window_still_says_the_same
     ]
 
 
+def test_it_began_with_its_run_however_long_the_window_took_to_decide() -> None:
+    assert times(told(rule(), "yyyyyyyy", hold_ns=5 * NS_PER_S)) == [("begin", 5, 0, None)]
+    assert times(told(rule(), "yyyyyyyy", decide="k_of_n", k_of_n=(5, 9))) == [("begin", 4, 0, None)]
+
+
 def test_blind_is_told_once_whatever_the_reasons() -> None:
     """A camera that takes connections and gives no picture is stalled and reconnecting in turns, for days."""
     one, feed = state(rule())
