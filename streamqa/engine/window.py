@@ -57,7 +57,8 @@ class Window:
     - `all`: False where one ok reading is False, else True.
     - `mean`: the option with the largest pooled score; of numbers without scores their arithmetic mean, a float.
     - `k_of_n`: of the newest n readings, whatever their state: True where k are True; False where so many are
-      False that the rest could not make k; else `unsure`, reason `too_few` (a start, or readings that failed).
+      False that the rest could not make k; else `unsure`, reason `too_few` (a start, or readings that failed), or
+      `between` where one of them lies between the thresholds.
 
     With thresholds, readings between them do not vote. A value takes the place of another one only when it was
     decided for `hold`; until then the old one stays.
@@ -136,7 +137,9 @@ class Window:
             return _Verdict(None, (), BETWEEN)
         voting = [timed for timed in valid if timed.vote is not None]
         if self._decide == "k_of_n":
-            return _k_of_n(voting, self._k, self._n)
+            verdict = _k_of_n(voting, self._k, self._n)
+            is_between = verdict.value is None and len(voting) < len(valid)
+            return _Verdict(None, (), BETWEEN) if is_between else verdict
         return _RULES[self._decide](voting) if voting else _Verdict(None, (), BETWEEN)
 
     def _settled(self, t_ns: int, verdict: _Verdict, valid: Sequence[_Timed], scores: Scores) -> Decision:
@@ -192,8 +195,13 @@ def thresholds(question: Question) -> tuple[float | None, float | None]:
     if question.kind != "yes_no":
         return above, None
     if above is None:
-        return (None, None) if below is None else (max(below, 1 - below), below)
-    return above, min(above, 1 - above) if below is None else below
+        return (None, None) if below is None else (max(below, _mirrored(below)), below)
+    return above, min(above, _mirrored(above)) if below is None else below
+
+
+def _mirrored(share: float) -> float:
+    """1 - share as one would write it: of 0.8 it is 0.2, and not 0.19999999999999996."""
+    return round(1 - share, 12)
 
 
 def pooled(scores: Sequence[Scores]) -> Scores:

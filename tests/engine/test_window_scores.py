@@ -146,7 +146,22 @@ def test_readings_between_the_thresholds_do_not_vote() -> None:
     assert said(asked, yes(0.6), yes(0.6))[-1] == (None, "between")
     k_of_n = question("k_of_n", k_of_n=(2, 3), window_ns=0, above=0.8)
     assert said(k_of_n, yes(0.9), yes(0.7), yes(0.9))[-1] == (True, "")
-    assert said(k_of_n, yes(0.9), yes(0.7), yes(0.7))[-1] == (None, "too_few")
+    assert said(k_of_n, yes(0.9), yes(0.7), yes(0.7))[-1] == (None, "between")
+
+
+def test_one_weak_reading_does_not_undo_what_k_of_n_decided() -> None:
+    asked = question("k_of_n", k_of_n=(3, 5), window_ns=0, above=0.8)
+    told = decisions(asked, *map(yes, [0.9, 0.9, 0.9, 0.1, 0.1, 0.6, 0.9, 0.9, 0.9]))
+    assert [(d.value, d.reason) for d in told[4:]] == [
+        (True, ""), (None, "between"), (None, "between"), (None, "between"), (True, ""),
+    ]  # fmt: skip
+    assert told[-1].since_ns == 0
+
+
+def test_a_mirrored_threshold_is_what_one_would_write() -> None:
+    asked = question("latest", above=0.8)
+    assert thresholds(asked) == (0.8, 0.2)
+    assert said(asked, yes(0.2)) == [(False, "")]
 
 
 def test_a_choice_has_to_be_sure_enough() -> None:
