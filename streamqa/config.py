@@ -29,7 +29,16 @@ from streamqa.service_settings import (
     check_tokens,
     token_problem,
 )
-from streamqa.settings import FOURCC_PATTERN, SIZE_PATTERN, Id, ModelConfig, SourceConfig, Strict
+from streamqa.settings import (
+    FOURCC_PATTERN,
+    SIZE_PATTERN,
+    Id,
+    ModelConfig,
+    SourceConfig,
+    Strict,
+    is_of_other_form,
+    written_path,
+)
 from streamqa.sink_settings import (
     MOST_SINKS,
     JsonlConfig,
@@ -112,7 +121,9 @@ def parse_config(text: str, name: str = "config", environ: Mapping[str, str] = o
         try:
             config = Config.model_validate(document.data)
         except ValidationError as error:
-            problems += [_explained(e, document) for e in error.errors(include_url=False) if not _beside(e)]
+            problems += [
+                _explained(e, document) for e in error.errors(include_url=False) if not is_of_other_form(e)
+            ]
         problems += _crosswise(document)
     if problems:
         lines = sorted(set(problems))
@@ -174,27 +185,12 @@ _SINKS: Mapping[str, type[BaseModel]] = {
     "jsonl": JsonlConfig,
 }
 # What pydantic puts into a place to say which form of a value it tried.
-_FORMS = {"[key]", "DecideConfig", "AlertConfig", "literal", *(sink.__name__ for sink in _SINKS.values())}
-
-
-def _beside(error: Any) -> bool:
-    """Whether an error is of a form that the value was not written in: one of several fits."""
-    given, forms = error["input"], " ".join(str(part) for part in error["loc"] if isinstance(part, str))
-    if error["type"] == "literal_error":
-        return isinstance(given, dict)
-    if error["type"] == "model_type":
-        return ("DecideConfig" in forms and not isinstance(given, dict)) or (
-            "AlertConfig" in forms and isinstance(given, list)
-        )
-    return (error["type"] == "list_type" and "list[" in forms) or (
-        error["type"] == "string_type" and "constrained-" in forms and isinstance(given, list)
-    )
+_FORMS = {"[key]", *(sink.__name__ for sink in _SINKS.values())}
 
 
 def _explained(error: Any, document: Document) -> tuple[tuple[int, int], str]:
     """A pydantic error as a place and a sentence."""
-    path = tuple(part for part in error["loc"] if part not in _FORMS)
-    path = tuple(p for p in path if not str(p).startswith(("literal[", "function-", "list[", "constrained-")))
+    path = tuple(part for part in written_path(error["loc"]) if part not in _FORMS)
     dotted = ".".join(str(part) for part in path) or "the file"
     if error["type"] == "extra_forbidden":
         hint = _suggestion(str(path[-1]), _known_keys(path, document))

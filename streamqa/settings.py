@@ -6,6 +6,7 @@ Values are checked here, each by itself; `config.py` reads the file and says whe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -248,3 +249,32 @@ class ModelConfig(Short):
         if len(set(self.devices)) < len(self.devices):
             raise ValueError("a device is named twice; name each once")
         return self
+
+
+def is_of_other_form(error: Mapping[str, Any]) -> bool:
+    """Whether an error of pydantic is of a form that the value was not written in: one of several fits."""
+    given, forms = error["input"], " ".join(str(part) for part in error["loc"] if isinstance(part, str))
+    if error["type"] == "literal_error":
+        return isinstance(given, dict)
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return ("DecideConfig" in forms and not isinstance(given, dict)) or (
+            "AlertConfig" in forms and isinstance(given, list)
+        )
+    return (error["type"] == "list_type" and "list[" in forms) or (
+        error["type"] == "string_type" and "constrained-" in forms and isinstance(given, list)
+    )
+
+
+def written_path(place: Iterable[str | int]) -> tuple[str | int, ...]:
+    """Where an error of pydantic is, without the names of the forms in which a question's parts may be written."""
+    begins = ("literal[", "function-", "list[", "constrained-")
+    names = ("DecideConfig", "AlertConfig", "literal")
+    return tuple(part for part in place if part not in names and not str(part).startswith(begins))
+
+
+def first_mistake(errors: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
+    """Where the first of pydantic's errors is, dotted, and what; never what was given: it may be a password."""
+    found = list(errors)
+    first = next((error for error in found if not is_of_other_form(error)), found[0])
+    where = ".".join(str(part) for part in written_path(first["loc"]))
+    return where, str(first["msg"]).removeprefix("Value error, ")

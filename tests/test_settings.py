@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from streamqa.hours import parse_hours
 from streamqa.question_settings import QuestionConfig
-from streamqa.settings import SourceConfig
+from streamqa.settings import SourceConfig, first_mistake, is_of_other_form, written_path
 from streamqa.types import NS_PER_S, Box, Point
 
 
@@ -150,3 +150,12 @@ def test_durations_hours_and_places_are_given_as_they_would_be_written() -> None
         "ask": "?", "every": "2s", "window": "90s", "when": "09:00-17:00 UTC",
         "zone": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]],
     }  # fmt: skip
+
+
+def test_the_first_mistake_is_of_the_form_that_was_written() -> None:
+    with pytest.raises(ValidationError) as caught:
+        QuestionConfig.model_validate({"ask": "?", "alert": [{"when": "yes", "severity": "high"}]})
+    where, what = first_mistake(dict(error) for error in caught.value.errors())
+    assert (where, what[:15]) == ("alert.0.severity", "Input should be")
+    assert [is_of_other_form(dict(error)) for error in caught.value.errors()] == [True, False]
+    assert written_path(("alert", "AlertConfig", "when")) == ("alert", "when")

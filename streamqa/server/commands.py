@@ -31,7 +31,7 @@ from streamqa.server.protocol import (
     Update,
 )
 from streamqa.server.visitor import Scope, Visitor
-from streamqa.settings import SourceConfig
+from streamqa.settings import SourceConfig, first_mistake
 from streamqa.types import NS_PER_S, Moment
 
 Code = Literal[
@@ -119,9 +119,7 @@ def code_of(error: StreamQAError) -> Code:
 
 def validation_text(error: ValidationError) -> str:
     """The first mistake that was found in settings, without what was given: it may hold a password."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    what = first["msg"].removeprefix("Value error, ")
+    where, what = first_mistake(dict(one) for one in error.errors(include_url=False, include_context=False))
     return f"{where}: {what}" if where else what
 
 

@@ -29,7 +29,7 @@ from streamqa.server.protocol import (
     Update,
 )
 from streamqa.server.visitor import Visitor, need
-from streamqa.settings import SourceConfig
+from streamqa.settings import SourceConfig, first_mistake
 from streamqa.types import Kind
 
 STATUS: dict[Code, int] = {
@@ -195,9 +195,7 @@ def problem(code: Code, text: str) -> JSONResponse:
 
 def request_text(error: RequestValidationError) -> str:
     """The first mistake of a request, without what was sent."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
-    what = str(first["msg"]).removeprefix("Value error, ")
+    where, what = first_mistake({**one, "loc": one["loc"][1:]} for one in error.errors())
     return f"{where}: {what}"[:500] if where else what[:500]
 
 

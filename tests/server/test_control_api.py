@@ -246,3 +246,30 @@ def test_the_description_names_every_route_its_errors_and_examples(http: httpx2.
         assert post["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/Problem")
         assert post["tags"]
     assert set(STATUS) == set(described["components"]["schemas"]["Problem"]["properties"]["code"]["enum"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"alert": {"when": ""}}, "settings.alert.when: empty; write yes, no, a choice, >= 3, or changed"),
+        ({"alert": [{"when": "yes"}, {"when": ""}]}, "settings.alert.1.when: empty; "),
+        ({"alert": {"when": "yes", "k_of_n": [3, 2]}}, "settings.alert: k_of_n [3, 2] can never hold; "),
+        ({"alert": [{"when": "yes", "above": 3}]}, "settings.alert.0.above: Input should be less than"),
+        ({"decide": {"k_of_n": [3, 2, 1]}}, "settings.decide.k_of_n: List should have at most 2 items"),
+        ({"decide": "often"}, "settings.decide: Input should be 'latest', "),
+        ({"alert": {"when": "maybe"}}, "question 'open': alert: when: 'maybe' is no answer to a yes_no question"),
+        ({"if": "nobody"}, "question 'open': if: there is no question 'nobody'; there are: person, cars, open"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_as_it_would_be_written(
+    http: httpx2.Client, given: dict[str, Any], said: str
+) -> None:
+    """Without the names of our classes, and of the form that the value was written in."""
+    added = http.post("/api/questions", json={"id": "open", "settings": {**OPEN, **given}})
+    assert added.status_code == 422
+    assert added.json()["detail"].startswith(said)
+    changed = http.put("/api/questions/person", json={**OPEN, **given})
+    assert (
+        changed.json()["detail"].partition(":")[2] == added.json()["detail"].partition(":")[2]
+        or "if" in given
+    )
