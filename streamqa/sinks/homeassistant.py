@@ -25,8 +25,10 @@ from streamqa.version import __version__
 UNKNOWN = "None"  # as a state: nobody knows
 MOST_CHARACTERS = 255  # of a state
 EVENTS = ("begin", "update", "end")
+PLATFORMS = frozenset(("binary_sensor", "event", "image", "sensor", "switch"))
 
 _URL = "https://github.com/streamqa/streamqa"
+_MOST_BYTES = 4_000_000  # of what may be a payload of ours
 _LEAST_S = 10  # an answer that came so recently is not old, however often its question is asked
 _QOS = 1
 # Of the record that is published as attributes, what a household's history is worth: times and latencies, which are
@@ -86,11 +88,17 @@ def platforms(payload: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read(text: bytes | str) -> Told:
-    """What a payload of `device` said, also one of an older version; nothing where it is none."""
+    """What a payload of `device` said, also one of an older version; nothing where it is none.
+
+    Anybody who may publish may have written it.
+    """
+    if len(text) > _MOST_BYTES:
+        return Told()
     try:
         components = json.loads(text)["cmps"]
-        found = {name: component for name, component in components.items() if isinstance(component["p"], str)}
-    except (ValueError, TypeError, KeyError, AttributeError):
+        # A platform that there is none of would have Home Assistant refuse all of the device.
+        found = {name: component for name, component in components.items() if component["p"] in PLATFORMS}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Told()
     kept = ("stat_t", "json_attr_t", "img_t")
     return Told(

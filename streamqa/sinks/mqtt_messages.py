@@ -69,8 +69,8 @@ def announcement(
 
 def leftovers(topics: Topics, source: str, told: homeassistant.Told, is_there: bool) -> list[str]:
     """Topics that may retain something of a device as it was once told of, the device's own where it is no more."""
-    below = f"{topics.prefix}/"
-    found = [topic for named in told.topics.values() for topic in sorted(named) if topic.startswith(below)]
+    # Of what is named there only what can be ours: a topic that is none would break each connection.
+    found = [topic for named in told.topics.values() for topic in sorted(named) if topics.may_hold(topic)]
     found += [topics.of_source(source, what) for what in ("availability", "state", "active", "attributes")]
     return found if is_there else [topics.device(source), *found]
 

@@ -21,6 +21,7 @@ import re
 from dataclasses import dataclass
 
 BETWEEN = "--"
+_MOST_CHARACTERS = 1000  # of a level; an id of 64 characters takes 768
 _LEVEL = re.compile(rb"[A-Za-z0-9_.-]")
 _WORD = re.compile(rb"[A-Za-z0-9_]")
 
@@ -78,6 +79,15 @@ class Topics:
         if len(levels) > 2 or source is None or (len(levels) == 2 and question is None):
             return None
         return Command(source, question)
+
+    def may_hold(self, topic: str) -> bool:
+        """Whether something of a source or a question may be retained there, whatever their ids are."""
+        start = f"{self.prefix}/"
+        levels = topic.removeprefix(start).split("/")
+        is_below = topic.startswith(start) and 2 <= len(levels) <= 3
+        return is_below and all(
+            len(level) <= _MOST_CHARACTERS and unescaped(level) is not None for level in levels
+        )
 
     def device_id(self, source: str) -> str:
         """What a source is called as a device, unlike that of any other prefix."""

@@ -180,8 +180,10 @@ def test_a_device_can_be_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "nonsense", '{"cmps": 3}', '{"cmps": {"a": 3}}', '{"cmps": {"a": {}}}', b"\xff"]
-)
+    "text",
+    ["", "[]", "nonsense", '{"cmps": 3}', '{"cmps": {"a": 3}}', '{"cmps": {"a": {}}}', b"\xff",
+     '{"cmps": {"a": {"p": "x"}}}', "[" * 100_000, '{"cmps": {"a": {"p": "sensor"}}}' + " " * 4_000_000],
+)  # fmt: skip
 def test_what_is_no_device_says_nothing(text: str | bytes) -> None:
     assert read(text) == homeassistant.Told()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -260,6 +261,34 @@ def test_what_was_removed_between_two_runs_goes_too(mosquitto: Mosquitto, ear: E
             lambda ear: ear.json_of(DEVICE)["cmps"].get("person--binary_sensor") == {"p": "binary_sensor"}
         )
         check(DEVICE, ear.json_of(DEVICE))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"cmps": {"x": {"p": "sensor", "stat_t": topic}}})
+        for topic in (
+            "streamqa/#",
+            "streamqa/+/state",
+            "streamqa/\ud800/state",
+            f"streamqa/{'x' * 70_000}/state",
+        )
+    ]
+    + ["[" * 100_000, json.dumps({"cmps": {"x": {"p": "nonsense"}}})],
+)
+def test_what_somebody_else_says_in_our_name_costs_nothing(mosquitto: Mosquitto, ear: Ear, text: str) -> None:
+    ear.say(DEVICE, text, retain=True)
+    ear.wait(lambda ear: DEVICE in ear.newest)
+    line = Line()
+    with outlet(line, mosquitto.url, home_assistant=True) as sink:
+        ear.wait(lambda ear: b"person--binary_sensor" in ear.newest[DEVICE])
+        line.say(decided(True))
+        ear.wait_for("streamqa/gate/person/state", "ON")
+        line.say(decided(False))
+        ear.wait_for("streamqa/gate/person/state", "OFF")
+        check(DEVICE, ear.json_of(DEVICE))
+        assert sink.state().is_up
+        assert line.counted("sink_failures") == 0
 
 
 def test_only_what_is_wanted_is_published(mosquitto: Mosquitto, ear: Ear) -> None:

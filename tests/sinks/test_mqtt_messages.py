@@ -6,7 +6,7 @@ import pytest
 from streamqa.conditions import AlertRule, parse_condition
 from streamqa.payload import record_payload
 from streamqa.records import SourceStatus
-from streamqa.sinks.homeassistant import device, read
+from streamqa.sinks.homeassistant import Told, device, read
 from streamqa.sinks.mqtt_messages import Announcing, announcement, leftovers, of_record
 from streamqa.sinks.outbox import Message, Rank
 from streamqa.sinks.topics import Topics
@@ -139,6 +139,21 @@ def test_what_an_earlier_run_left_is_named() -> None:
 def test_what_others_left_is_theirs() -> None:
     told = read('{"cmps": {"a": {"p": "sensor", "stat_t": "zigbee2mqtt/lamp"}}}')
     assert all(topic.startswith("streamqa/gate/") for topic in leftovers(TOPICS, "gate", told, True))
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "streamqa/#",
+        "streamqa/+/state",
+        "streamqa/\ud800/state",
+        f"streamqa/{'x' * 9999}/a",
+        "streamqa/status",
+    ],
+)
+def test_what_can_be_no_topic_of_ours_is_not_cleared(topic: str) -> None:
+    told = Told({"a": "sensor"}, {"a": frozenset((topic,))})
+    assert topic not in leftovers(TOPICS, "gate", told, True)
 
 
 def device_text(*questions: Any) -> str:
