@@ -6,7 +6,7 @@ for ever, and its return decides. What an answer says about a frozen picture is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -36,7 +36,7 @@ class Alerts:
         """Take an answer."""
         question = self._questions.get(answer.question)
         # What comes out of the model after a pause has begun is not heard: nothing would come after it.
-        if question is None or question.is_paused or answer.source in self._blind:
+        if question is None or self._paused(question) or answer.source in self._blind:
             return Told([])
         told = [self._state(question, rule, answer.source).decided(answer) for rule in question.alerts]
         alerts = [alert for one in told for alert in one.alerts]
@@ -62,12 +62,13 @@ class Alerts:
 
     def looked(self, at: datetime) -> list[Alert]:
         """It is `at` on the wall clock: nothing is seen for questions of live sources that are out of their hours."""
-        return [
-            alert
-            for key, state in self._states.items()
-            if state.is_live and (when := self._questions[key[0]].when) is not None and not when.active(at)
-            for alert in state.blind(f"outside of {when}", None, at)
-        ]
+        told: list[Alert] = []
+        for key, state in self._states.items():
+            hours = [one.when for one in self._chain(self._questions[key[0]]) if one.when is not None]
+            out = next((when for when in hours if not when.active(at)), None) if state.is_live else None
+            if out is not None:
+                told += state.blind(f"outside of {out}", None, at)
+        return told
 
     def finish(self, source: str, reason: str, at: datetime) -> list[Alert]:
         """Nothing will come of a source any more: its alerts end, and all that is remembered of it is freed."""
@@ -86,8 +87,8 @@ class Alerts:
             if old is None or new is None or replace(old, is_paused=new.is_paused) != new:
                 told += state.end("question removed" if new is None else "question changed", None, at)
                 del self._states[key]
-            elif new.is_paused and not old.is_paused:
-                told += state.blind("question paused", None, at)
+            elif reason := self._paused(new):
+                told += state.blind(reason, None, at)
         return told
 
     def orphans(self, sources: Iterable[str], at: datetime) -> list[Alert]:
@@ -115,6 +116,22 @@ class Alerts:
     def open(self) -> list[Alert]:
         """All alerts that are open."""
         return [state.open for state in self._states.values() if state.open is not None]
+
+    def _chain(self, question: Question) -> Iterator[Question]:
+        """A question, the one that has to hold for it, and so on; of a circle, which is never asked, once round."""
+        seen: set[str] = set()
+        one: Question | None = question
+        while one is not None and one.id not in seen:
+            yield one
+            seen.add(one.id)
+            one = None if one.only_if is None else self._questions.get(one.only_if.question)
+
+    def _paused(self, question: Question) -> str:
+        """Why nothing is asked: it is paused, or what it waits for; "": it is asked."""
+        paused = next((one for one in self._chain(question) if one.is_paused), None)
+        if paused is None:
+            return ""
+        return "question paused" if paused is question else f"not asked: {paused.id} is paused"
 
     def _unasked(self, answer: Answer, question: str, value: Value) -> list[Alert]:
         """Of questions that are asked no longer, since what `question` says does not hold, nothing is seen."""

@@ -286,6 +286,20 @@ def test_what_is_asked_no_longer_is_not_seen() -> None:
     assert (back.phase, back.question, back.is_blind) == ("update", "bus", False)
 
 
+def test_a_pause_and_hours_are_also_those_of_what_has_to_hold() -> None:
+    first = question(id="car", when=parse_hours("08:00-13:00 UTC"))
+    second = question(rule(), id="bus", only_if=parse_follow("car"))
+    alerts, feed = Alerts([first, second]), Feed(second)
+    play(alerts, feed, "y")
+    (blind,) = alerts.replace([changed(first, is_paused=True), second], AT)
+    assert (blind.question, blind.reason) == ("bus", "not asked: car is paused")
+    assert play(alerts, feed, "n") == []
+    assert alerts.replace([first, second], AT) == []
+    assert [a.is_blind for a in play(alerts, feed, "y")] == [False]
+    (blind,) = alerts.looked(AT + timedelta(hours=1))
+    assert (blind.question, blind.reason) == ("bus", f"outside of {first.when}")
+
+
 def test_what_is_between_thresholds_still_lets_others_be_asked() -> None:
     first = question(id="car", above=0.8)
     second = question(rule(), id="bus", only_if=parse_follow("car"))
