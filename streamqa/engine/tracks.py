@@ -304,7 +304,7 @@ class Tracks:
 
 def _has_changed(track: _Track, decision: Decision) -> bool:
     """Whether it says something else than the one before it; between the thresholds the one before still stands."""
-    if decision.reason == BETWEEN and track.previous is not None:
+    if decision.reason == BETWEEN and track.previous is not None and track.previous[1] == "ok":
         return False
     now = (said(decision.value), decision.state)
     changed, track.previous = now != track.previous, now

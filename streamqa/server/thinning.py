@@ -43,8 +43,9 @@ class Thinner:
             # Stream time that goes back is a new run of the same source.
             if last_s <= t_s < last_s + self._min_interval_s - _ROUNDING_S:
                 return False
-            # Between the thresholds what was decided last still stands.
-            if self._changed_only and (said == last or payload.get("reason") == "between"):
+            # Between the thresholds what was decided last still stands, where something was.
+            stands = last[0] == "ok" and payload.get("reason") == "between"
+            if self._changed_only and (said == last or stands):
                 return False
         self._given[key] = t_s, said
         self._given.move_to_end(key)

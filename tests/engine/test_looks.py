@@ -11,7 +11,7 @@ from streamqa.engine.engine import Engine, EngineSettings
 from streamqa.metrics import Metrics
 from streamqa.records import Answer
 from streamqa.testing import ScriptedModel, make_frame
-from streamqa.types import NS_PER_S, Box, Point, Prompt, Question, Value, Zone
+from streamqa.types import NS_PER_S, Box, Generation, Point, Prompt, Question, Value, Zone
 
 
 def question(id: str = "q", kind: str = "yes_no", **fields: Any) -> Question:
@@ -92,8 +92,6 @@ def test_views_are_for_questions_with_alerts_where_pictures_are_kept() -> None:
 
 
 def test_between_the_thresholds_nothing_changes() -> None:
-    from streamqa.types import Generation
-
     def says(image: Any, prompt: Prompt) -> Generation:
         p = float(image.mean()) / 255
         return Generation("", 0, "scored", option_probs=(p, 1 - p))
@@ -108,3 +106,19 @@ def test_between_the_thresholds_nothing_changes() -> None:
     labels = {"source": "cam", "question": "q"}
     assert metrics.registry.get_sample_value("streamqa_answer_flips_total", labels) == 1
     assert metrics.registry.get_sample_value("streamqa_answer_seconds_count", {"question": "q"}) == 6
+
+
+def test_between_the_thresholds_nothing_stands_after_an_error() -> None:
+    def says(image: Any, prompt: Prompt) -> Any:
+        if image.mean() < 5:
+            raise RuntimeError("broken")
+        p = float(image.mean()) / 255
+        return Generation("", 0, "scored", option_probs=(p, 1 - p))
+
+    engine = Engine([question(above=0.8)], ScriptedModel(says), lambda a: None, Metrics())
+    found = [
+        (a.decision.state, a.changed)
+        for t, fill in enumerate([250, 0, 150, 150])
+        for a in engine.step([make_frame("cam", t, fill=fill)])
+    ]
+    assert found == [("ok", True), ("error", True), ("unsure", True), ("unsure", False)]

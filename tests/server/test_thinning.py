@@ -53,6 +53,11 @@ def test_a_change_within_the_interval_is_told_by_the_first_answer_after_it() -> 
     assert passed(Thinner(True, 5.0), said) == [0, 5]
 
 
+def test_between_the_thresholds_nothing_stands_after_an_error() -> None:
+    error, between = answer(0, None, state="error"), answer(1, None, state="unsure") | {"reason": "between"}
+    assert passed(Thinner(True, 0.0), [error, between, {**between, "t_s": 2}]) == [0, 1]
+
+
 def test_between_the_thresholds_and_places_that_move_are_no_change() -> None:
     between = answer(6, None, state="unsure") | {"reason": "between"}
     assert passed(Thinner(True, 5.0), [answer(0), between, answer(12), answer(18, False)]) == [0, 18]
