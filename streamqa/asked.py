@@ -104,6 +104,11 @@ class Asked:
         with suppress(StreamQAError):  # stopped: all of it is freed
             self._engine.inbox.post(lambda: self._engine.forget(source))
 
+    def renew(self, source: str) -> None:
+        """Drop the pictures that are kept of a source that was changed."""
+        with suppress(StreamQAError):  # as above
+            self._engine.inbox.post(lambda: self._engine.renew(source))
+
     def frame(self, source: str, moment: Moment) -> Frame:
         """The frame of `source` that was the newest at `moment`.
 

@@ -148,6 +148,7 @@ class Pipeline:
             StreamQAError: the line has stopped.
         """
         self._sources.change(spec)
+        self.asked.renew(spec.id)
 
     def pause_source(self, source: str) -> None:
         """Read nothing of a source until it is resumed: a camera's connection is closed, a recording waits.

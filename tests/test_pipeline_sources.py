@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -19,7 +21,8 @@ from streamqa.metrics import Metrics
 from streamqa.pipeline import Parts, Pipeline
 from streamqa.sinks.base import Logged
 from streamqa.sinks.log import AnswerLog
-from streamqa.types import utc_now
+from streamqa.testing import ScriptedModel
+from streamqa.types import Box, Question, utc_now
 from tests.clips import PERSON, bright_model, bright_when
 
 EVERY_S = PERSON.every_ns / 1e9
@@ -181,3 +184,27 @@ def test_each_image_of_a_watched_folder_is_answered_however_slow_the_model_is(tm
     assert [a["state"] for a in answers] == ["ok"] * 6
     assert [a["value"] for a in answers] == [False, True] * 3
     assert all(a["captured_at"] for a in answers)
+
+
+def test_what_a_changed_source_masks_is_in_no_storyboard_any_more(tmp_path: Path) -> None:
+    """Whose pictures of before the change would be shown, and kept as evidence, for a whole window."""
+    clip = bright_when(tmp_path / "a.mp4", lambda t: True, seconds=1)
+    shown: list[float] = []
+
+    def says(image: Any, prompt: Any) -> bool:
+        shown.append(float(image.mean()))
+        return True
+
+    slide_ns = 100_000_000
+    asked = Question("q", "?", "yes_no", slide_ns, window_ns=9 * slide_ns, look="storyboard")
+    spec = SourceSpec("cam", str(clip), pace="realtime", loop=True)
+    with closing(AnswerLog(":memory:")) as log:
+        pipeline = Pipeline(Parts((asked,), (spec,), ScriptedModel(says), log, (), Metrics()), stays=True)
+        pipeline.start()
+        until(lambda: len(shown) >= 4)
+        pipeline.change_source(replace(spec, masks=(Box(0, 0, 1, 1),)))
+        before = len(shown) + 1  # one may have been in the model
+        until(lambda: len(shown) >= before + 3)
+        pipeline.stop()
+    assert max(shown[:3]) > 100
+    assert max(shown[before:]) < 40  # the labels

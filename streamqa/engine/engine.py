@@ -162,6 +162,10 @@ class Engine:
         """Free what is remembered of a source that was removed. For the same thread."""
         self._tracks.forget(source)
 
+    def renew(self, source: str) -> None:
+        """Drop the pictures that are kept of a source that was changed. For the same thread."""
+        self._tracks.renew(source)
+
     def is_busy_with(self, source: str) -> bool:
         """Whether frames of `source` are in the model. For the same thread."""
         return self._inside[source] > 0

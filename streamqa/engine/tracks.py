@@ -151,6 +151,12 @@ class Tracks:
             del self._tracks[key]
         self._views.forget(source)
 
+    def renew(self, source: str) -> None:
+        """Drop the pictures of a source that was changed: what is masked now must not be shown again."""
+        for key, track in self._tracks.items():
+            if key[1] == source:
+                track.board = _board(self._questions[key[0]])
+
     def work(self, frame: Frame, questions: Sequence[Question], now_ns: int) -> Work:
         """What `questions` would ask of the model about `frame` at `now_ns`; the gate may spare some of it."""
         return self._views.work(frame, (q for q in questions if not is_stale(frame, q, now_ns)))
@@ -297,9 +303,12 @@ class Tracks:
         key = (question.id, source)
         if key not in self._tracks:
             chance = random.Random(f"{self._seed} {question.id} {source}")
-            board = Storyboard(question.window_ns) if question.look == "storyboard" else None
-            self._tracks[key] = _Track(Window(question), chance, board=board)
+            self._tracks[key] = _Track(Window(question), chance, board=_board(question))
         return self._tracks[key]
+
+
+def _board(question: Question) -> Storyboard | None:
+    return Storyboard(question.window_ns) if question.look == "storyboard" else None
 
 
 def _has_changed(track: _Track, decision: Decision) -> bool:
