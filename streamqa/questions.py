@@ -151,6 +151,8 @@ def _alert_problems(question: Question) -> list[Problem]:
     for rule in question.alerts:
         if problem := condition_problem(rule.when, question):
             found.append(Problem("alert", f"when: {problem}"))
+        if rule.when.op == "changed" and (rule.hold_ns or rule.k_of_n != (1, 1)):
+            found.append(Problem("alert", "a change is a moment; leave for and k_of_n out, or write a value"))
         if rule.above is not None and question.kind in ("points", "boxes"):
             found.append(Problem("alert", f"above: {question.kind} have no confidence; leave it out"))
     return found

@@ -109,6 +109,8 @@ def rule(when: str, **fields: Any) -> AlertRule:
         ({"kind": "number", "alerts": (rule("many"),)}, "alert", "no number"),
         ({"kind": "number", "max": 4, "alerts": (rule("> 4"),)}, "alert", "never holds of 0…4"),
         ({"kind": "boxes", "alerts": (rule(">= 1", above=0.5),)}, "alert", "no confidence"),
+        ({"kind": "yes_no", "alerts": (rule("changed", hold_ns=1),)}, "alert", "a moment"),
+        ({"kind": "yes_no", "alerts": (rule("changed", k_of_n=(2, 3)),)}, "alert", "a moment"),
         ({"kind": "yes_no", "alerts": (rule("yes"), rule("no"))}, "alert", "two are called 'a'"),
     ],
 )
