@@ -105,7 +105,7 @@ class Asked:
             self._engine.inbox.post(lambda: self._engine.forget(source))
 
     def renew(self, source: str) -> None:
-        """Drop the pictures that are kept of a source that was changed."""
+        """Forget what a source that was changed has shown before."""
         with suppress(StreamQAError):  # as above
             self._engine.inbox.post(lambda: self._engine.renew(source))
 

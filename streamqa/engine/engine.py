@@ -163,7 +163,7 @@ class Engine:
         self._tracks.forget(source)
 
     def renew(self, source: str) -> None:
-        """Drop the pictures that are kept of a source that was changed. For the same thread."""
+        """Forget what a source that was changed has shown before. For the same thread."""
         self._tracks.renew(source)
 
     def is_busy_with(self, source: str) -> bool:

@@ -152,10 +152,11 @@ class Tracks:
         self._views.forget(source)
 
     def renew(self, source: str) -> None:
-        """Drop the pictures of a source that was changed: what is masked now must not be shown again."""
+        """A source was changed: what it showed before counts no more, and what is masked now is not shown again."""
         for key, track in self._tracks.items():
             if key[1] == source:
-                track.board = _board(self._questions[key[0]])
+                question = self._questions[key[0]]
+                track.window, track.board, track.seen = Window(question), _board(question), None
 
     def work(self, frame: Frame, questions: Sequence[Question], now_ns: int) -> Work:
         """What `questions` would ask of the model about `frame` at `now_ns`; the gate may spare some of it."""

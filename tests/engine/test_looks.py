@@ -122,3 +122,15 @@ def test_between_the_thresholds_nothing_stands_after_an_error() -> None:
         for a in engine.step([make_frame("cam", t, fill=fill)])
     ]
     assert found == [("ok", True), ("error", True), ("unsure", True), ("unsure", False)]
+
+
+def test_what_a_changed_source_showed_before_counts_no_more() -> None:
+    bright = ScriptedModel(lambda image, prompt: bool(image.mean() > 100))
+    engine = Engine([question(window_ns=9 * NS_PER_S, decide="any")], bright, lambda a: None, Metrics())
+
+    def decided(t: int, fill: int) -> list[Value]:
+        return [a.decision.value for a in engine.step([make_frame("cam", t, fill=fill)])]
+
+    assert [decided(0, 200), decided(1, 0)] == [[True], [True]]
+    engine.renew("cam")
+    assert decided(2, 0) == [False]
