@@ -43,6 +43,7 @@ class Outlets:
         self._describe = describe
         self._pause: Pause = _not_yet
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # while records are handed over
         self._outlets: Mapping[str, Outlet] = {}
         self._failing: set[str] = set()  # told already
 
@@ -82,6 +83,7 @@ class Outlets:
             before = self._outlets.get(id)
             self._outlets = {**self._outlets, id: outlet}
             self._failing.discard(id)
+        self._settle()
         return before
 
     def take(self, id: str) -> Outlet | None:
@@ -89,7 +91,13 @@ class Outlets:
         with self._lock:
             before = self._outlets.get(id)
             self._outlets = {name: one for name, one in self._outlets.items() if name != id}
+        self._settle()
         return before
+
+    def _settle(self) -> None:
+        """Wait for a write that has begun: from then on nobody writes to what is gone, where it would be lost."""
+        if self._writing.acquire(timeout=_CLOSE_S):
+            self._writing.release()
 
     def ids(self) -> tuple[str, ...]:
         """Of all that are there."""
@@ -101,14 +109,15 @@ class Outlets:
 
     def write(self, records: Sequence[Logged]) -> None:
         """Hand records to all of them; returns at once."""
-        for id, outlet in self._outlets.items():
-            try:
-                outlet.write(records)
-            # Whatever a mistake of ours does to one outlet, the log and all others go on.
-            except Exception as error:
-                if id not in self._failing:
-                    self._failing.add(id)
-                    _logger.exception("sink %s failed, its records are lost: %s", id, error)
+        with self._writing:
+            for id, outlet in self._outlets.items():
+                try:
+                    outlet.write(records)
+                # Whatever a mistake of ours does to one outlet, the log and all others go on.
+                except Exception as error:
+                    if id not in self._failing:
+                        self._failing.add(id)
+                        _logger.exception("sink %s failed, its records are lost: %s", id, error)
 
     def close(self) -> None:
         """Let all of them deliver what is pending, at the same time; may be called twice."""

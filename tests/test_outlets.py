@@ -132,3 +132,31 @@ def test_what_an_outlet_pauses_is_recorded_as_its_doing() -> None:
     context.pause("question", "person", True)
     assert paused == [("question", "person", True, "sink mqtt")]
     assert outlets.describe() == ((), ("then",))
+
+
+def test_what_is_written_while_an_outlet_is_replaced_goes_to_one_that_is_open() -> None:
+    outlets, old, new = Outlets(), Noting(), Noting()
+    late: list[int | None] = []
+    take = old.write
+    old.write = lambda records: late.append(records[0].seq) if old.closed.is_set() else take(records)  # type: ignore[method-assign]
+
+    def replace() -> None:
+        before = outlets.put("b", new)
+        assert before is old
+        before.close()
+
+    replacing = threading.Thread(target=replace)
+
+    class First(Noting):
+        def write(self, records: Sequence[Logged]) -> None:
+            if not replacing.ident:
+                replacing.start()
+                old.closed.wait(0.2)
+
+    outlets.put("a", First())
+    outlets.put("b", old)
+    outlets.write([record(1)])
+    replacing.join(10)
+    outlets.write([record(2)])
+    outlets.close()
+    assert (old.got, new.got, late) == ([1], [2], [])
