@@ -21,6 +21,7 @@ FLOORS = {
     "streamqa.overlay": 0,
     "streamqa.version": 0,
     "streamqa.durations": 0,
+    "streamqa.loops": 0,
     "streamqa.yaml_nodes": 0,
     "streamqa.answers": 0,
     "streamqa.conditions": 0,

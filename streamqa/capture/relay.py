@@ -15,6 +15,7 @@ from contextlib import suppress
 from streamqa.capture.reach import Reach
 from streamqa.capture.resolve import addresses_of
 from streamqa.errors import NoAddress, NotAllowed
+from streamqa.loops import LeavingLoop
 
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_CONNECTIONS = 32
@@ -38,7 +39,7 @@ class Relay:
         self.refusal, self.is_final = "", False
         self._reach = reach
         self._timeout_s = timeout_s
-        self._loop = asyncio.new_event_loop()
+        self._loop = LeavingLoop()
         self._server: asyncio.Server | None = None
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()

@@ -9,6 +9,8 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from streamqa.loops import LeavingLoop
+
 T = TypeVar("T")
 
 _END_S = 1.0
@@ -18,7 +20,7 @@ class LoopThread:
     """Runs from its making to `close`."""
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = LeavingLoop()
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)

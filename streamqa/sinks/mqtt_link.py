@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from streamqa.errors import ConfigError
+from streamqa.loops import LeavingLoop
 from streamqa.sinks.broker import Broker
 from streamqa.sinks.outbox import Message, Outbox
 from streamqa.sinks.outlet import Ledger
@@ -109,7 +110,8 @@ class Link:
             began_s = time.monotonic()
             refused = False
             try:
-                asyncio.run(self._connected())
+                with asyncio.Runner(loop_factory=LeavingLoop) as runner:
+                    runner.run(self._connected())
                 continue
             except (aiomqtt.MqttError, OSError) as error:
                 code = getattr(error, "rc", None)
@@ -156,7 +158,7 @@ class Link:
             tls_context=self._tls,
         )
         client.pending_calls_threshold = _AT_ONCE
-        # Behind it stands a thread that the end of the process waits for, and no other way leads to this.
+        # The next try waits for the thread behind it, and no other way leads to this.
         client._client.connect_timeout = _CONNECT_S
         return client
 
