@@ -55,9 +55,12 @@ class Inbox:
         done: Future[None] = Future()
         self._put(self._calls, (what, done), MOST_CALLS)
         wait([done], timeout_s)
-        if done.running():
+        given_up = f"the change waited {timeout_s:g} s for the model and is given up"
+        if not done.done():
+            if done.cancel():
+                raise StreamQAError(f"{given_up}; {_OVERLOADED}")
             wait([done], timeout_s)  # begun just now: it is not given up half done
-        _result(done, 0, f"the change waited {timeout_s:g} s for the model and is given up")
+        _result(done, 0, given_up)
 
     def post(self, what: Callable[[], None]) -> None:
         """As `call`, without waiting for it; `what` must not raise. Raises Busy, or StreamQAError: it has stopped."""
@@ -116,6 +119,7 @@ class Inbox:
         self._wake()
 
 
+_OVERLOADED = "it is overloaded or hangs, see /readyz"
 _STOPPED = "the line has stopped; nothing can be asked or changed any more"
 
 
@@ -124,6 +128,6 @@ def _result(future: Future[T], timeout_s: float, what: str) -> T:
         return future.result(timeout_s)
     except FutureTimeout:
         future.cancel()
-        raise StreamQAError(f"{what}; it is overloaded or hangs, see /readyz") from None
+        raise StreamQAError(f"{what}; {_OVERLOADED}") from None
     except CancelledError:
         raise StreamQAError(_STOPPED) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
@@ -51,6 +52,35 @@ def test_a_call_that_nobody_runs_is_given_up_and_never_runs_later() -> None:
         inbox.call(lambda: done.append(1), 0.01)
     inbox.run_calls()
     assert done == []
+
+
+def test_a_call_that_begins_when_its_time_is_over_is_never_given_up_and_done(
+    background: Callable[..., threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine comes round just after its caller has looked whether it has begun."""
+    inbox, begun, done = Inbox(lambda: None), threading.Event(), threading.Event()
+    threads = list[threading.Thread]()
+
+    def change() -> None:
+        begun.set()
+        done.wait(0.2)
+        done.set()
+
+    def looked(future: Future[None]) -> bool:
+        threads.append(background(inbox.run_calls))
+        begun.wait(10)
+        return False
+
+    monkeypatch.setattr(Future, "running", looked)
+    is_given_up = False
+    try:
+        inbox.call(change, 0.05)
+    except StreamQAError:
+        is_given_up = True
+    inbox.run_calls()
+    for thread in threads:
+        thread.join(10)
+    assert is_given_up != done.is_set()
 
 
 def test_single_requests_are_bounded_and_refused_beyond(background: Callable[..., threading.Thread]) -> None:
