@@ -29,6 +29,7 @@ _logger = logging.getLogger(__name__)
 
 _CLOSE_S = 2.0  # to deliver what is pending when it is closed
 _CUT_S = 0.5  # and then for a delivery that is cut off to come back
+_LAST_TRY = 0.8  # of its patience, at most, passes between two tries
 _TELL_S = 60.0  # a sink that comes and goes is told of this often at most
 
 
@@ -311,6 +312,8 @@ class QueuedOutlet:
             self._drop(self._taken_out(None), reason)
             return
         pause_s = max(self._backoff.after(refused=False, steady=False), error.after_s or 0.0)
+        if self._settings.patience_s is not None:  # once more before it is given up, whatever was asked for
+            pause_s = min(pause_s, self._settings.patience_s * _LAST_TRY)
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._is_crowded(), pause_s)
         self._drop(self._overdue(), reason)

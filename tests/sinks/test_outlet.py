@@ -81,6 +81,18 @@ def counts(made: QueuedOutlet) -> tuple[int, int, int]:
     return state.queued, state.delivered, state.dropped
 
 
+def test_who_asks_for_all_the_patience_there_is_is_asked_once_more() -> None:
+    far = Far()
+    far.fails = Undelivered("429 Too Many Requests", after_s=1.0)
+    with outlet(far, QueueSettings(patience_s=1.0)) as made:
+        made.write(records(1, 1))
+        while made.state().is_up is None:
+            time.sleep(0.005)
+        far.fails = None
+        assert made.drained(5)
+        assert (made.state().delivered, made.state().dropped) == (1, 0)
+
+
 def test_what_is_wanted_arrives_in_order() -> None:
     far = Far()
     with outlet(far, wanted=Wanted(types=["error"])) as made:
