@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -129,8 +130,9 @@ class Outlets:
         ]
         for thread in threads:
             thread.start()
+        until_s = time.monotonic() + _CLOSE_S
         for thread in threads:
-            thread.join(_CLOSE_S)
+            thread.join(max(0.0, until_s - time.monotonic()))
             if thread.is_alive():
                 _logger.warning("an output hangs and is left behind (%s)", thread.name)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, FastAPI, Response
 from pydantic import BaseModel, Field
 
+from streamqa.errors import NotThere
 from streamqa.server.commands import Refused, refusing
 from streamqa.server.context import ServerContext, Webhooks
 from streamqa.server.control_api import Admin, IdInPath, ProblemRoute, Reader, problems_of
@@ -86,7 +87,7 @@ def add_sinks(app: FastAPI, context: ServerContext) -> None:
         response_model=WebhookState,
         responses={
             201: {"model": WebhookState, "description": "It is new."},
-            **problems_of(403, 409, 422, 503),
+            **problems_of(403, 404, 409, 422, 503),
         },
     )
     def put_webhook(
@@ -103,7 +104,7 @@ def add_sinks(app: FastAPI, context: ServerContext) -> None:
         def put() -> dict[str, Any]:
             if webhooks().put(id, body, visitor.name):
                 response.status_code = 201
-            return next(one for one in webhooks().describe() if one["id"] == id)
+            return _described(webhooks(), id)
 
         return refusing(put)
 
@@ -132,3 +133,10 @@ def _status(state: SinkState) -> dict[str, Any]:
         "delivered": state.delivered,
         "dropped": state.dropped,
     }
+
+
+def _described(webhooks: Webhooks, id: str) -> dict[str, Any]:
+    for one in webhooks.describe():
+        if one["id"] == id:
+            return one
+    raise NotThere(f"webhook {id!r} was removed at the same moment")

@@ -114,7 +114,10 @@ class Notifications:
         for number, service in enumerate(self._services):
             if number in took:
                 continue
-            if service.take(title, body, kind, picture):
+            # A service that takes no such picture shall not miss the words.
+            if service.take(title, body, kind, picture) or (
+                picture is not None and service.take(title, body, kind, None)
+            ):
                 took.add(number)
             else:
                 failed.append(service.name)
@@ -151,7 +154,8 @@ def _answer(value: Any) -> str:
         return "Yes" if value else "No"
     if isinstance(value, list):
         return f"{len(value)} found"
-    return "Not known" if value is None else _plain(str(value))
+    # A sign that says @everyone shall not ring the phones of a whole chat.
+    return "Not known" if value is None else _plain(str(value)).replace("@", "@\u200b")
 
 
 def _plain(text: str) -> str:

@@ -94,6 +94,26 @@ def test_its_picture_comes_along_where_it_is_kept(receiver: Receiver, tmp_path: 
     assert second.json["attachments"] == []
 
 
+def test_who_takes_no_picture_gets_the_words(receiver: Receiver, tmp_path: Path) -> None:
+    picture = tmp_path / "12.jpg"
+    picture.write_bytes(b"\xff\xd8 a picture")
+    receiver.answers = [Answer(413)]
+    with opened(address(receiver), pictures={12: picture}) as outlet:
+        outlet.write([alert(evidence="/frames/12.jpg")])
+        assert outlet.drained(10)
+        assert outlet.state().delivered == 1
+    assert [len(request.json["attachments"]) for request in receiver.requests] == [1, 0]
+
+
+def test_what_stands_on_a_sign_calls_nobody(receiver: Receiver) -> None:
+    with opened(address(receiver)) as outlet:
+        outlet.write([alert(kind="text", value="@everyone come")])
+        assert outlet.drained(10)
+    message = receiver.requests[0].json["message"]
+    assert "@everyone" not in message
+    assert "everyone come" in message
+
+
 def test_no_picture_where_none_is_wanted(receiver: Receiver, tmp_path: Path) -> None:
     picture = tmp_path / "12.jpg"
     picture.write_bytes(b"\xff\xd8 a picture")
