@@ -126,6 +126,25 @@ def test_a_model_that_is_being_loaded(page: Any, server: Any) -> None:
     page.wait_for_selector("#note:has-text('knows nothing')")
 
 
+def test_what_came_meanwhile_is_newer_than_what_the_log_answers(
+    page: Any, publish: Callable[..., None]
+) -> None:
+    """The log is asked at each hello, and its answer may be late."""
+    answers: list[Any] = []
+    page.route("**/api/alerts", lambda route: answers.append(route))  # Playwright wants to mark it
+    page.reload()
+    page.wait_for_selector("#connection[data-state=connected]")
+    publish(alert(1, alert_id="new"), alert(2, alert_id="over"))
+    publish(alert(3, alert_id="over", phase="end", ended_ns=3 * 10**9))
+    page.wait_for_selector("#changes >> text=alert over")
+    (held,) = answers
+    old = '{"alert_id": "over", "rule": "person", "source": "gate", "phase": "begin", "severity": "info"}'
+    held.fulfill(body=f"[{old}]", content_type="application/json")
+    page.wait_for_function("fetch('api/info').then(() => true)")
+    assert page.locator("#alerts li").count() == 1
+    assert page.locator("#alerts li[data-severity=warning]").count() == 1
+
+
 def test_open_alerts_are_shown_until_they_end(page: Any, publish: Callable[..., None]) -> None:
     assert page.locator("#alerts").is_hidden()
     hostile = "<img src=x onerror=violations.push(1)>"

@@ -3,6 +3,7 @@
 import { make, timeText, valueText } from "./text.js";
 
 const open = new Map(); // alert_id → its newest record, with the picture that was told last
+let heard = new Set(); // alerts of which something came since the log was asked last: that is newer than its answer
 let list = null;
 let section = null;
 
@@ -13,11 +14,13 @@ export function placeAlerts(where) {
 
 // What is open, also if it began before this page; asked for again after each connection.
 export async function fetchAlerts() {
+  const since = heard = new Set();
   try {
     const response = await fetch("api/alerts");
-    if (!response.ok) return;
-    open.clear();
-    for (const record of (await response.json()).reverse()) open.set(record.alert_id, record);
+    const records = response.ok ? await response.json() : null;
+    if (!records || since !== heard) return; // asked again meanwhile
+    for (const id of [...open.keys()]) if (!heard.has(id)) open.delete(id);
+    for (const record of records.reverse()) if (!heard.has(record.alert_id)) open.set(record.alert_id, record);
     show();
   } catch {
     // No connection: the next hello asks again.
@@ -25,6 +28,7 @@ export async function fetchAlerts() {
 }
 
 export function takeAlert(record) {
+  heard.add(record.alert_id);
   if (record.phase === "end") {
     open.delete(record.alert_id);
   } else {
