@@ -26,6 +26,7 @@ class Alerts:
     def __init__(self, questions: Sequence[Question], earlier: Iterable[Alert] = ()) -> None:
         """`earlier`: the newest record of each alert of an earlier process, the newest alerts first."""
         self._questions = {question.id: question for question in questions}
+        self._followers = _followers(questions)
         self._states: dict[_Key, RuleState] = {}
         self._blind: dict[str, str] = {}  # source -> why
         self._orphans: list[tuple[Alert, str]] = []  # open, and with no rule to go on with, and why
@@ -81,6 +82,7 @@ class Alerts:
     def replace(self, questions: Sequence[Question], at: datetime) -> list[Alert]:
         """Judge by these from now on. What is open of a rule that is gone or changed ends; a pause makes it blind."""
         before, self._questions = self._questions, {question.id: question for question in questions}
+        self._followers = _followers(questions)
         told: list[Alert] = []
         for key, state in list(self._states.items()):
             old, new = before.get(key[0]), self._questions.get(key[0])
@@ -136,9 +138,9 @@ class Alerts:
     def _unasked(self, answer: Answer, question: str, value: Value) -> list[Alert]:
         """Of questions that are asked no longer, since what `question` says does not hold, nothing is seen."""
         told: list[Alert] = []
-        for one in self._questions.values():
+        for one in self._followers.get(question, ()):
             follow = one.only_if
-            if follow is None or follow.question != question or follow.condition.holds(value):
+            if follow is None or follow.condition.holds(value):
                 continue
             for rule in one.alerts:
                 state = self._states.get((one.id, rule.name, answer.source))
@@ -170,3 +172,12 @@ class Alerts:
         if key not in self._states:
             self._states[key] = RuleState(question, rule, source)
         return self._states[key]
+
+
+def _followers(questions: Iterable[Question]) -> dict[str, list[Question]]:
+    """Of each question those that wait for it."""
+    found: dict[str, list[Question]] = {}
+    for question in questions:
+        if question.only_if is not None:
+            found.setdefault(question.only_if.question, []).append(question)
+    return found

@@ -65,6 +65,7 @@ class Schedule:
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = tuple(questions)
         self._asked: dict[str, tuple[Question, ...]] = {}  # source -> its questions
+        self._waiting: dict[str, dict[str, list[Question]]] = {}  # source -> question id -> its followers
         self._accounts: dict[tuple[str, str], _Account] = {}  # (question id, source)
         self._sources: set[str] = set()  # of which there was a frame
         # (follower id, source) -> stream time of the frame by which what it waits for was known to hold
@@ -72,11 +73,10 @@ class Schedule:
 
     def decided(self, question_id: str, source: str, value: Value, t_ns: int) -> None:
         """What was decided on the frame of `t_ns`, for the questions that follow it; None: nothing is known."""
-        asked = self._of(source)
-        followers = [f for f in asked if f.only_if is not None and f.only_if.question == question_id]
+        followers = self._followers(source).get(question_id)
         if not followers:
             return
-        waits = any(one.id == question_id and one.only_if is not None for one in asked)
+        waits = any(one.id == question_id and one.only_if is not None for one in self._of(source))
         if waits and (question_id, source) not in self._holding:
             value = None  # it is asked no longer, and this is the last that comes of it
         for follower in followers:
@@ -88,12 +88,12 @@ class Schedule:
 
     def follows(self, source: str) -> bool:
         """Whether what is asked of a frame of `source` depends on the answers to those before it."""
-        return any(question.only_if is not None for question in self._of(source))
+        return bool(self._followers(source))
 
     def replace(self, questions: Sequence[Question]) -> None:
         """Ask these from the next frame on; those that are the same go on with their accounts."""
         before = {question.id: question for question in self._questions}
-        self._questions, self._asked = tuple(questions), {}
+        self._questions, self._asked, self._waiting = tuple(questions), {}, {}
         after = {question.id: question for question in questions}
         for key in [key for key in self._accounts if key[0] not in after]:
             del self._accounts[key]
@@ -175,6 +175,15 @@ class Schedule:
 
     def _account(self, question_id: str, source: str) -> _Account:
         return self._accounts.setdefault((question_id, source), _Account())
+
+    def _followers(self, source: str) -> dict[str, list[Question]]:
+        """Which questions wait for which; asked for with each answer."""
+        if source not in self._waiting:
+            found = self._waiting[source] = {}
+            for question in self._of(source):
+                if question.only_if is not None:
+                    found.setdefault(question.only_if.question, []).append(question)
+        return self._waiting[source]
 
     def _of(self, source: str) -> tuple[Question, ...]:
         """The questions asked of `source`."""

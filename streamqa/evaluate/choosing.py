@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from streamqa.evaluate.calibration import Figures, Tick, figures
 from streamqa.evaluate.trials import Setting, Track, halves, setting_of, single_frame, threshold_of, ticks_of
-from streamqa.types import Decide, Question
+from streamqa.types import CLOSED_KINDS, Decide, Question
 
 SLIDES = (3, 5, 9)  # lengths of a window that are tried, beside none and the configured one
 GRID = tuple(step / 20 for step in range(1, 20))  # thresholds that are tried
@@ -119,7 +119,7 @@ def _windows(question: Question) -> list[tuple[int, Decide]]:
         return [now]  # of these the window is a part of what is asked, or there is nothing to decide
     deciding: Decide = question.decide
     if deciding == "latest":
-        deciding = "mean" if question.kind in ("yes_no", "choice") else "majority"
+        deciding = "mean" if question.kind in CLOSED_KINDS else "majority"
     lengths = [slides * question.every_ns for slides in SLIDES]
     return [now, *((ns, deciding) for ns in lengths if ns != now[0])] + (
         [(0, question.decide)] if now[0] else []

@@ -119,7 +119,8 @@ def test_windows_decide_as_fits_the_kind_and_what_is_set_stays_among_them() -> N
     assert windows(person()) == {(0, "latest"), (3, "mean"), (5, "mean"), (9, "mean")}
     any_of = person(window_ns=4 * NS_PER_S, decide="any")
     assert windows(any_of) == {(4, "any"), (0, "any"), (3, "any"), (5, "any"), (9, "any")}
-    assert windows(person(kind="number")) == {(0, "latest"), *((n, "majority") for n in (3, 5, 9))}
+    assert windows(person(kind="number")) == {(0, "latest"), *((n, "mean") for n in (3, 5, 9))}
+    assert windows(person(kind="text")) == {(0, "latest"), *((n, "majority") for n in (3, 5, 9))}
     assert windows(person(decide="k_of_n", k_of_n=(2, 3))) == {(0, "k_of_n")}
     board = person(window_ns=4 * NS_PER_S, look="storyboard")
     assert windows(board) == {(4, "latest")}
