@@ -89,7 +89,9 @@ class Relay:
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
             pass  # either side is gone, or says nothing sensible; FFmpeg tells what that means to it
         except asyncio.CancelledError:
-            pass  # by `close`; a task that ends so would be told as a mistake (Python 3.11)
+            # By `close`; a task that ends so would be told as a mistake (Python 3.11). What is unsent would be waited
+            # for, by nobody.
+            writer.transport.abort()
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -120,6 +122,9 @@ class Relay:
         )
         try:
             await _pump(there[0], writer)
+        except asyncio.CancelledError:
+            there[1].transport.abort()
+            raise
         finally:
             asking.cancel()
             there[1].close()

@@ -80,6 +80,7 @@ class Server:
         if self._task is not None:
             await self._task
             self._http.abort_rest()
+            await asyncio.sleep(0)  # what was cut off is closed by the loop, one round later
             self._task = None
         cut.cancel()
         self._socket.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from collections.abc import Iterator
@@ -267,3 +268,24 @@ def test_what_hangs_is_let_go_when_nobody_waits_for_it(method: str) -> None:
             assert relay.refusal == ""
         finally:
             relay.close()
+
+
+def test_what_is_unsent_when_it_is_closed_is_let_go() -> None:
+    """A client reads nothing of what a server floods it with; the collector would tell of a socket left open."""
+    relay = Relay(REACH, 5.0)
+    address = relay.start().removeprefix("http://").split(":")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection((address[0], int(address[1])), 5) as client,
+    ):
+        port = listening.getsockname()[1]
+        client.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+        there, _ = listening.accept()
+        with there:
+            there.settimeout(0.3)
+            with suppress(TimeoutError):  # then all buffers between the two are full
+                while True:
+                    there.sendall(bytes(1 << 20))
+            relay.close()
+            gc.collect()
+    assert relay._loop.is_closed()
