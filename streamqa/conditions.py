@@ -15,7 +15,7 @@ from streamqa.hours import Hours
 Severity = Literal["info", "warning", "critical"]
 Op = Literal["is", "not", ">=", "<=", ">", "<", "changed"]
 
-CHANGED_ADVICE = "yes, no, a choice, >= 3, or changed"
+CONDITION_ADVICE = "yes, no, a choice, >= 3, or changed"
 _WRITTEN = re.compile(r"(>=|<=|==|!=|>|<|=)?\s*(.+)", re.DOTALL)
 _OPS: dict[str, Op] = {"=": "is", "==": "is", "!=": "not", ">=": ">=", "<=": "<=", ">": ">", "<": "<"}
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
@@ -33,7 +33,7 @@ class Condition:
         if self.op not in get_args(Op):
             raise ValueError(f"unknown comparison {self.op!r}")
         if (self.op == "changed") != (not self.operand):
-            raise ValueError(f"a condition compares with something; write {CHANGED_ADVICE}")
+            raise ValueError(f"a condition compares with something; write {CONDITION_ADVICE}")
         if self.op in (">=", "<=", ">", "<") and self.number is None:
             raise ValueError(f"{self.operand!r} is no number; write {self.op} 3")
 
@@ -82,7 +82,7 @@ def parse_condition(text: str) -> Condition:
     """
     match = _WRITTEN.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"empty; write {CHANGED_ADVICE}")
+        raise ValueError(f"empty; write {CONDITION_ADVICE}")
     if match[1] is None and match[2].casefold() == "changed":
         return Condition("changed")
     return Condition(_OPS[match[1] or "="], match[2].strip())

@@ -39,15 +39,7 @@ from streamqa.settings import (
     is_of_other_form,
     written_path,
 )
-from streamqa.sink_settings import (
-    MOST_SINKS,
-    JsonlConfig,
-    MqttConfig,
-    NotifyConfig,
-    SinkConfig,
-    WebhookConfig,
-    sink_ids,
-)
+from streamqa.sink_settings import KINDS, MOST_SINKS, SinkConfig, sink_ids
 from streamqa.types import DEVICE_ADVICE, DEVICE_PATTERN, Question
 from streamqa.yaml_nodes import Document, parse
 
@@ -178,14 +170,8 @@ def schema_text() -> str:
     return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-_SINKS: Mapping[str, type[BaseModel]] = {
-    "mqtt": MqttConfig,
-    "webhook": WebhookConfig,
-    "notify": NotifyConfig,
-    "jsonl": JsonlConfig,
-}
 # What pydantic puts into a place to say which form of a value it tried.
-_FORMS = {"[key]", *(sink.__name__ for sink in _SINKS.values())}
+_FORMS = {"[key]", *(sink.__name__ for sink in KINDS.values())}
 
 
 def _explained(error: Any, document: Document) -> tuple[tuple[int, int], str]:
@@ -233,7 +219,7 @@ def _section(path: tuple[Any, ...], document: Document) -> type[BaseModel] | Non
         return inside.get(str(path[1]))
     if top == "sinks":
         written = document.data["sinks"][path[1]]
-        return next((_SINKS[kind] for kind in _SINKS if kind in written), None)
+        return next((KINDS[kind] for kind in KINDS if kind in written), None)
     sections: dict[str, type[BaseModel]] = {
         "sources": SourceConfig,
         "questions": QuestionConfig,
@@ -270,9 +256,8 @@ def _crosswise(document: Document) -> list[_Told]:
             whole.append(question)
             told += [_told(document, question.id, problem) for problem in question_problems(question)]
         told += _unknown_sources(document, name, item, sources)
-    if isinstance(questions, dict) and len(whole) == len(
-        questions
-    ):  # else one may be missed that is only wrong
+    # Where one is wrong, others may seem to name what is not there.
+    if isinstance(questions, dict) and len(whole) == len(questions):
         told += [_told(document, name, problem) for name, problem in together_problems(whole)]
     return told
 

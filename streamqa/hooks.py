@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from streamqa.capture.reach import Reach
 from streamqa.capture.resolve import check_url
 from streamqa.errors import Busy, ConfigError, NotThere, StreamQAError, TakenId
 from streamqa.outlets import Outlets
 from streamqa.records import Change, Record
-from streamqa.replacing import replacing
+from streamqa.replacing import reading_kept, replacing
 from streamqa.settings import Id, Strict
 from streamqa.sink_settings import MOST_SINKS, WebhookConfig
 from streamqa.sinks.outlet import Context, Outlet
@@ -177,19 +177,8 @@ def read_hooks(path: Path) -> Mapping[str, WebhookConfig]:
     Raises:
         ConfigError: it cannot be read.
     """
-    try:
-        return HooksFile.model_validate_json(path.read_bytes()).webhooks
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{path}: these webhooks cannot be read ({where or 'the file'}: {first['msg']}); "
-            "mend the file, or move it away to start without them"
-        ) from None
+    with reading_kept(path, "these webhooks", "start without them") as data:
+        return {} if data is None else HooksFile.model_validate_json(data).webhooks
 
 
 def public(settings: WebhookConfig) -> dict[str, Any]:

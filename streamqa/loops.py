@@ -20,7 +20,7 @@ class LeavingLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self._ends: set[asyncio.Future[None]] = set()
 
-    def run_in_executor(  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override] # the base class's own types name an executor's, which is none here
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
         """As the base class does; without an executor, in a thread of its own."""
@@ -42,7 +42,7 @@ class LeavingLoop(asyncio.SelectorEventLoop):
         threading.Thread(target=work, name="for a loop", daemon=True).start()
         return result
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as the base class is called
         """Wait for what is under way, as the base class does."""
         if self._ends:
             await asyncio.wait(self._ends, timeout=timeout)

@@ -14,7 +14,15 @@ from pydantic import (
     model_validator,
 )
 
-from streamqa.conditions import AlertRule, Condition, Follow, Severity, parse_condition, parse_follow
+from streamqa.conditions import (
+    CONDITION_ADVICE,
+    AlertRule,
+    Condition,
+    Follow,
+    Severity,
+    parse_condition,
+    parse_follow,
+)
 from streamqa.settings import ZONE_HELP, DurationNs, Id, IntervalNs, Strict, When, ZoneIn
 from streamqa.types import Gate, Kind, Look, Question
 
@@ -31,7 +39,7 @@ def _condition(value: Any) -> Condition:
     if isinstance(value, int | float):
         return Condition("is", f"{value:g}")
     if not isinstance(value, str):
-        raise ValueError("write yes, no, a choice, >= 3, or changed")
+        raise ValueError(f"write {CONDITION_ADVICE}")
     return parse_condition(value)
 
 

@@ -9,7 +9,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from streamqa.errors import StreamQAError
+from pydantic import ValidationError
+
+from streamqa.errors import ConfigError, StreamQAError
+
+
+@contextmanager
+def reading_kept(path: Path, what: str, without: str) -> Iterator[bytes | None]:
+    """What is in a file of ours, for a block that checks it; None: there is no such file.
+
+    Raises:
+        ConfigError: it cannot be read, or the block found it wrong (`ValidationError`): `what` cannot be read, and
+            without the file one could `without`.
+    """
+    try:
+        yield _content(path)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{path}: {what} cannot be read ({where or 'the file'}: {first['msg']}); "
+            f"mend the file, or move it away to {without}"
+        ) from None
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 @contextmanager

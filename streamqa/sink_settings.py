@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -9,7 +10,6 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from streamqa.settings import Id, IntervalNs, Strict
 
 MOST_SINKS = 64
-KINDS = ("mqtt", "webhook", "notify", "jsonl")
 
 _Url = Annotated[str, Field(min_length=1, max_length=2000)]
 _Types = list[Literal["answer", "alert", "source", "change", "error", "gap"]]
@@ -90,11 +90,20 @@ class JsonlConfig(Strict):
     changed_only: bool = Field(False, description="answers: only those that change something")
 
 
+# By the key that says what an entry is.
+KINDS: Mapping[str, type[Strict]] = {
+    "mqtt": MqttConfig,
+    "webhook": WebhookConfig,
+    "notify": NotifyConfig,
+    "jsonl": JsonlConfig,
+}
+
+
 def _kind(value: Any) -> str | None:
     if isinstance(value, Strict):
         return type(value).__name__
     found = [kind for kind in KINDS if isinstance(value, dict) and kind in value]
-    return f"{found[0].capitalize()}Config" if len(found) == 1 else None
+    return KINDS[found[0]].__name__ if len(found) == 1 else None
 
 
 SinkConfig: TypeAlias = Annotated[
@@ -112,7 +121,7 @@ SinkConfig: TypeAlias = Annotated[
 
 def sink_kind(settings: SinkConfig) -> str:
     """mqtt, webhook, notify or jsonl."""
-    return type(settings).__name__.removesuffix("Config").lower()
+    return next(kind for kind, model in KINDS.items() if isinstance(settings, model))
 
 
 def sink_ids(sinks: list[SinkConfig]) -> list[str]:

@@ -16,14 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from streamqa.capture.source import redact
 from streamqa.config import Config
-from streamqa.errors import ConfigError
 from streamqa.question_settings import QuestionConfig
 from streamqa.questions import together_problems
-from streamqa.replacing import replacing
+from streamqa.replacing import reading_kept, replacing
 from streamqa.settings import Id, SourceConfig, Strict
 from streamqa.types import Question
 
@@ -120,20 +119,12 @@ class ChangesFile:
 
     def _load(self) -> tuple[Standing, list[str]]:
         """What stands, and what to tell about it."""
-        try:
-            changes = Changes.model_validate_json(self.path.read_bytes())
+        words = "these saved changes", "start from the configuration alone"
+        with reading_kept(self.path, *words) as data:
+            if data is None:
+                return as_configured(self._config), []
+            changes = Changes.model_validate_json(data)
             standing, dropped = merged(self._config, changes)
-        except FileNotFoundError:
-            return as_configured(self._config), []
-        except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be read ({error.strerror})") from None
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(
-                f"{self.path}: these saved changes cannot be read ({where or 'the file'}: {first['msg']}); "
-                "mend the file, or move it away to start from the configuration alone"
-            ) from None
         return standing, self._notes(changes, dropped, standing)
 
     def _notes(self, changes: Changes, dropped: list[str], standing: Standing) -> list[str]:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from streamqa.conditions import AlertRule
-from streamqa.engine.window import BETWEEN, said
+from streamqa.engine.window import BETWEEN, run_start, said
 from streamqa.records import Alert, Answer
-from streamqa.types import Question, Value, iso_ms
-
-if TYPE_CHECKING:
-    pass
+from streamqa.types import Value, iso_ms
 
 PEAK_STEP = 0.05  # so much more confidence than was told is an update
 _PATIENCE = 3  # decisions in a row that say nothing, after which what was coming is not any more
@@ -51,8 +48,8 @@ class Told(NamedTuple):
 class RuleState:
     """What is remembered of one rule on one source."""
 
-    def __init__(self, question: Question, rule: AlertRule, source: str) -> None:
-        self._question, self._rule, self._source = question, rule, source
+    def __init__(self, rule: AlertRule) -> None:
+        self._rule = rule
         self._votes: deque[_Vote] = deque(maxlen=rule.k_of_n[1])
         self._coming: _Coming | None = None
         self._last: Value = None  # the last decided value
@@ -118,7 +115,7 @@ class RuleState:
         # Told once: a camera that is away for days has one reason after the other.
         if self.open is None or self.open.is_blind:
             return []
-        self.open = self._step(self.open, "update", t_ns, None, at, is_blind=True, reason=reason)
+        self.open = self._update(self.open, t_ns, None, at, reason)
         return [self.open]
 
     def end(self, reason: str, t_ns: int | None, at: datetime) -> list[Alert]:
@@ -136,7 +133,7 @@ class RuleState:
     def _met(self, answer: Answer) -> Told:
         """The condition is met, and nothing is open: begin, wait, or hold back."""
         # The window's run may have begun before a time in which nothing was seen.
-        since_ns = max(_run_start(self._votes, True, answer.t_ns), self._ended_ns, self._anew_ns)
+        since_ns = max(self._run_start(True, answer.t_ns), self._ended_ns, self._anew_ns)
         coming = self._coming = self._coming or _Coming(since_ns, answer)
         if (answer.decision.confidence or 0.0) > (coming.best.decision.confidence or 0.0):
             coming.best = answer
@@ -149,6 +146,11 @@ class RuleState:
         begun = self._begun(answer, coming)
         self.open, self._restored = replace(begun, picture=None), False  # 6 MB, for as long as it is open
         return Told([begun])
+
+    def _run_start(self, is_met: bool, default_ns: int) -> int:
+        """Where the run of decisions began that are as the newest one is."""
+        votes = ((vote.since_ns, 1 if vote.is_met is is_met else -1) for vote in reversed(self._votes))
+        return run_start(votes, default_ns)
 
     def _is_closed(self, answer: Answer) -> bool:
         """Whether no alert begins now, by the cooldown or the rule's hours."""
@@ -192,7 +194,7 @@ class RuleState:
     def _while_open(self, open_: Alert, answer: Answer, holds: bool, is_over: bool) -> Iterator[Alert]:
         t_ns, wall, decision = answer.t_ns, answer.captured_at, answer.decision
         if is_over:
-            start = _run_start(self._votes, False, t_ns)
+            start = self._run_start(False, t_ns)
             yield self._ended(open_, t_ns, wall, answer.answered_at, "", start)
             return
         if not holds:
@@ -206,24 +208,18 @@ class RuleState:
             return
         picture = answer.view if rises or said(decision.value) != said(open_.value) else None
         self._told_peak = peak or 0.0
-        step = self._step(news, "update", t_ns, wall, answer.answered_at, is_blind=False, reason="")
+        step = self._update(news, t_ns, wall, answer.answered_at, "")
         self.open = step
         yield replace(step, picture=picture)
 
-    def _step(
-        self,
-        alert: Alert,
-        phase: str,
-        t_ns: int | None,
-        wall: datetime | None,
-        at: datetime,
-        **fields: object,
+    def _update(
+        self, alert: Alert, t_ns: int | None, wall: datetime | None, at: datetime, blind: str
     ) -> Alert:
-        """The same alert, later."""
+        """The same alert, later; `blind`: why nothing is seen, "": it is."""
         t_ns = alert.t_ns if t_ns is None else t_ns
-        duration_ns = self._lasted(alert, t_ns, wall or at)
-        known: dict[str, object] = {"phase": phase, "t_ns": t_ns, "at": at, "duration_ns": duration_ns}
-        return replace(alert, **known | {"picture": None} | fields)  # type: ignore[arg-type] # fields of `Alert`
+        lasted_ns = self._lasted(alert, t_ns, wall or at)
+        seen = replace(alert, is_blind=bool(blind), reason=blind, picture=None)
+        return replace(seen, phase="update", t_ns=t_ns, at=at, duration_ns=lasted_ns)
 
     def _ended(
         self,
@@ -255,17 +251,7 @@ class RuleState:
         """How long it has lasted: by stream time, and by the wall's where it began in another process."""
         if self._restored and alert.began_at is not None:
             return max(0, round((wall - alert.began_at).total_seconds() * 1e9))
-        return max(alert.duration_ns, t_ns - alert.began_ns, 0) if not self._restored else alert.duration_ns
-
-
-def _run_start(votes: Sequence[_Vote], is_met: bool, default_ns: int) -> int:
-    """Where the run of votes began that decided, as `window` finds it for readings."""
-    start, most, balance = default_ns, 0, 0
-    for vote in reversed(votes):
-        balance += 1 if vote.is_met is is_met else -1
-        if balance > 0 and balance >= most and vote.is_met is is_met:
-            start, most = vote.since_ns, balance
-    return start
+        return max(alert.duration_ns, t_ns - alert.began_ns)
 
 
 def _wall(answer: Answer, t_ns: int) -> datetime | None:

@@ -16,7 +16,7 @@ from streamqa.engine.window import BETWEEN
 from streamqa.records import Alert, Answer, SourceStatus
 from streamqa.types import Question, Value
 
-_SEEING = ("live",)
+_NOT_BLIND = ("live", "ended")
 _Key = tuple[str, str, str]  # question id, rule name, source
 
 
@@ -47,10 +47,7 @@ class Alerts:
 
     def status(self, status: SourceStatus) -> list[Alert]:
         """Take the state of a source. One that has ended is not blind: its last answers may still come (`finish`)."""
-        if status.state in _SEEING:
-            self._blind.pop(status.source, None)
-            return []
-        if status.state == "ended":
+        if status.state in _NOT_BLIND:
             self._blind.pop(status.source, None)
             return []
         reason = f"{status.state}: {status.reason}" if status.reason else status.state
@@ -170,7 +167,7 @@ class Alerts:
     def _state(self, question: Question, rule: AlertRule, source: str) -> RuleState:
         key = (question.id, rule.name, source)
         if key not in self._states:
-            self._states[key] = RuleState(question, rule, source)
+            self._states[key] = RuleState(rule)
         return self._states[key]
 
 

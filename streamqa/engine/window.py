@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple, TypeAlias
 
@@ -149,7 +149,7 @@ class Window:
             self._decided, self._coming = decided._replace(value=verdict.value), None
             return self._decision(self._decided, verdict, scores)
         if coming is None or said(coming.value) != said(verdict.value):
-            coming = _Run(verdict.value, _run_start(valid, verdict.value, t_ns), t_ns)
+            coming = _Run(verdict.value, run_start(_votes_for(verdict.value, valid), t_ns), t_ns)
         if t_ns - coming.known_ns >= self._hold_ns:
             self._decided, self._coming = coming._replace(value=verdict.value), None
             return self._decision(self._decided, verdict, scores)
@@ -230,20 +230,25 @@ def said(value: Value) -> Value:
     return len(value) if isinstance(value, tuple) else value
 
 
-def _run_start(valid: Sequence[_Timed], value: Value, t_ns: int) -> int:
-    """Stream time of the first reading of the run that decided `value`.
+def run_start(newest_first: Iterable[tuple[int, int]], default_ns: int) -> int:
+    """Stream time of the first of a run of votes, each given by its time and +1, -1, or 0 where it says nothing.
 
-    The place from which on readings that agree outnumber the others most, the earliest of equal ones: the estimate
-    of Page's CUSUM for when a change came, each vote counting one. A single slip before the change or after it moves
-    it by nothing.
+    The place from which on those for it outnumber the others most, the earliest of equal ones: the estimate of
+    Page's CUSUM for when a change came. A single slip before the change or after it moves it by nothing.
+    `default_ns`: where there is no such place.
     """
-    start, most, balance = t_ns, 0, 0
-    for timed in reversed(valid):
-        if timed.vote is not None:
-            balance += 1 if said(timed.vote) == said(value) else -1
+    start, most, balance = default_ns, 0, 0
+    for t_ns, vote in newest_first:
+        balance += vote
         if balance > 0 and balance >= most:
-            start, most = timed.t_ns, balance
+            start, most = t_ns, balance
     return start
+
+
+def _votes_for(value: Value, valid: Sequence[_Timed]) -> Iterator[tuple[int, int]]:
+    """As `run_start` takes them: for what was decided, against it, or between the thresholds."""
+    for timed in reversed(valid):
+        yield timed.t_ns, 0 if timed.vote is None else 1 if said(timed.vote) == said(value) else -1
 
 
 def _label(value: Value) -> str:

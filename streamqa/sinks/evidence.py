@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import deque
 from contextlib import suppress
@@ -15,9 +16,21 @@ from streamqa.jpeg import to_jpeg
 if TYPE_CHECKING:
     from streamqa.types import Image
 
+_ADDRESS = re.compile(r"/frames/(\d+)\.jpg")
 _QUALITY = 85
 _IN_A_FOLDER = 1000
 _STEP = 100  # files deleted at once
+
+
+def address_of(seq: int) -> str:
+    """Where the server shows the picture of a record: what its field `evidence` says."""
+    return f"/frames/{seq}.jpg"
+
+
+def number_of(address: str | None) -> int | None:
+    """The record whose picture such an address shows; None: it is none."""
+    found = _ADDRESS.fullmatch(address or "")
+    return None if found is None else int(found[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from streamqa.errors import ConfigError
 from streamqa.payload import read_alert, record_payload
 from streamqa.records import Alert, Answer, Record, SourceStatus
 from streamqa.sinks.base import Logged
-from streamqa.sinks.evidence import EvidenceStore
+from streamqa.sinks.evidence import EvidenceStore, address_of
 from streamqa.sinks.query import EVERYTHING, Query
 from streamqa.sinks.reading import Page, Readers, newest, newest_alerts, oldest
 from streamqa.sinks.retention import ALL, Keeping, delete_some, tidy, used_bytes
@@ -258,7 +258,7 @@ class AnswerLog:
                 self.evidence_failed += 1
                 _log.warning("a picture cannot be kept: %s", error.strerror or error)
             else:
-                payload["evidence"] = f"/frames/{seq}.jpg"
+                payload["evidence"] = address_of(seq)
         kind = payload.pop("type")
         return Logged(seq, {"type": kind, "seq": seq, **payload}, captured_ns(record))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from streamqa.capture.sources import SourceInfo
 from streamqa.sinks import homeassistant
+from streamqa.sinks.evidence import number_of
 from streamqa.sinks.homeassistant import UNKNOWN, state_of
 from streamqa.sinks.outbox import Message, Rank
 from streamqa.sinks.topics import Topics
@@ -20,7 +20,6 @@ ON, OFF = "ON", "OFF"
 
 # Between two thresholds, or not for long enough: what was decided last still stands.
 _STANDS = ("between", "settling")
-_PICTURE = re.compile(r"/frames/(\d+)\.jpg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +146,8 @@ def _of_alert(
     source, phase = payload["source"], payload["phase"]
     event = {"event_type": phase, **payload}
     found = [Message(topics.of_source(source, "alerts"), event, Rank.EVENT)]
-    picture = _PICTURE.fullmatch(payload.get("evidence") or "")
-    if picture and phase != "end" and (path := evidence(int(picture[1]))):
+    picture = number_of(payload.get("evidence"))
+    if picture is not None and phase != "end" and (path := evidence(picture)):
         image = topics.of_question(source, payload["question"], "image")
         found.append(Message(image, path, Rank.PICTURE))
     return found

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from streamqa.errors import ConfigError
 from streamqa.sink_settings import NotifyConfig
 from streamqa.sinks.base import Logged
+from streamqa.sinks.evidence import number_of
 from streamqa.sinks.outlet import Context, Ledger, QueuedOutlet, QueueSettings, Undelivered
 from streamqa.sinks.wanted import Wanted
 from streamqa.types import Question
@@ -30,7 +31,6 @@ SEVERITIES = ("info", "warning", "critical")
 _QUEUE = QueueSettings(capacity=200, batch=1, patience_s=300.0)
 _MOST_CHARACTERS = 300  # of an answer
 _REMEMBERED = 4096  # phases that were told
-_EVIDENCE = re.compile(r"/frames/(\d+)\.jpg")
 
 
 def open_outlet(settings: NotifyConfig, id: str, context: Context) -> QueuedOutlet:
@@ -195,8 +195,8 @@ def _picture_of(evidence: Callable[[int], Path | None]) -> Callable[[Mapping[str
     """The picture that an alert names, where it is kept."""
 
     def find(alert: Mapping[str, Any]) -> Path | None:
-        found = _EVIDENCE.fullmatch(alert["evidence"] or "")
-        return None if found is None else evidence(int(found[1]))
+        number = number_of(alert["evidence"])
+        return None if number is None else evidence(number)
 
     return find
 

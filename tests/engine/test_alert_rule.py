@@ -15,7 +15,7 @@ from tests.engine.decisions import AT, Feed, question, reading, rule
 
 def state(judged: AlertRule, **fields: Any) -> tuple[RuleState, Feed]:
     asked = question(judged, **fields)
-    return RuleState(asked, judged, "gate"), Feed(asked)
+    return RuleState(judged), Feed(asked)
 
 
 def told(judged: AlertRule, ticks: str | list[int], **fields: Any) -> list[Alert]:
@@ -49,7 +49,7 @@ def test_begin_and_end() -> None:
 def test_recordings_have_no_wall_time_and_give_the_same_alerts_each_time() -> None:
     def once() -> list[Alert]:
         judged = rule()
-        one, feed = RuleState(question(judged), judged, "gate"), Feed(question(judged), live=False)
+        one, feed = RuleState(judged), Feed(question(judged), live=False)
         return [alert for answer in feed.answers("nyyn") for alert in one.decided(answer).alerts]
 
     first, second = once(), once()
@@ -210,7 +210,7 @@ def test_an_alert_goes_on_after_a_restart() -> None:
     judged = rule()
     one, feed = state(judged)
     (begin,) = (a for answer in feed.answers("nyy") for a in one.decided(answer).alerts)
-    again = RuleState(question(judged), judged, "gate")
+    again = RuleState(judged)
     again.restore(begin)
     later = Feed(question(judged))  # stream time begins anew, the wall's goes on
     answer = next(later.answers("n"))
@@ -224,7 +224,7 @@ def test_a_cooldown_goes_on_after_a_restart() -> None:
     judged = rule(cooldown_ns=60 * NS_PER_S)
     one, feed = state(judged)
     *_, end = (a for answer in feed.answers("yn") for a in one.decided(answer).alerts)
-    again = RuleState(question(judged), judged, "gate")
+    again = RuleState(judged)
     again.restore(end)
     later = Feed(question(judged), first_s=30)
     found = [a for answer in later.answers("y" * 60) for a in again.decided(answer).alerts]
